@@ -1,0 +1,96 @@
+//! What a backend offers, and all that the algorithms know of one.
+//!
+//! Two backends keep this contract: `gaggle-rt` (green: goroutines over a few OS threads) and
+//! `gaggle-threads` (each goroutine on an OS thread of its own); the loom tests bring a third. It is
+//! a trait of associated functions, so that an algorithm is compiled once for each and a call costs
+//! what a call costs.
+//!
+//! - C1: `park` returns only after a `ready` of the calling task that no earlier `park` consumed.
+//! - C2: everything the readier did before `ready` is visible to the task after its `park`.
+//! - C3: `ready` may be called from a goroutine, from any OS thread, and while the task still runs.
+//! - C4: no function here runs user code, but `yield_now`, `park` and `park_until` let other tasks run.
+//! - C5: the clock and the randomness of the algorithms are `now` and `random`, nothing else.
+
+use crate::lock::RawLock;
+use crate::task::{Task, Ticket};
+use std::panic::Location;
+
+/// A point of the monotonic clock, or a length of time, in nanoseconds.
+pub type Nanos = u64;
+
+/// The deadline that never comes.
+pub const NEVER: Nanos = Nanos::MAX;
+
+/// What a new goroutine runs.
+pub type Entry = Box<dyn FnOnce() + Send + 'static>;
+
+/// How a goroutine is to be started.
+#[derive(Clone, Debug)]
+pub struct SpawnOptions {
+    /// Shown in dumps and panics; the OS thread's name on the threads backend.
+    pub name: Option<std::sync::Arc<str>>,
+    /// Bytes of address space for the stack; `None`: the backend's default.
+    pub stack_bytes: Option<usize>,
+    /// Where the program asked for it.
+    pub location: &'static Location<'static>,
+}
+
+/// The operations of a backend.
+pub trait Runtime: Sized + 'static {
+    /// The lock of short critical sections.
+    type Lock: RawLock;
+    /// A timer that was started; dropping it neither stops nor fires it.
+    type Timer: Send + Sync;
+
+    /// The calling task: the goroutine, or the OS thread where none runs.
+    fn current() -> &'static Task;
+
+    /// The number of the calling goroutine, never used again; `None` on any other OS thread.
+    fn current_id() -> Option<u64>;
+
+    /// Blocks the calling task, never an OS thread that could run others, until it is readied
+    /// (C1, C2).
+    fn park();
+
+    /// As [`Runtime::park`], but at `deadline` the backend claims `ticket` itself with
+    /// [`TIMED_OUT`] as its token and readies the task. `ticket` is the calling task's and has been
+    /// taken for this wait. Afterwards [`Ticket::token`] tells which claim won.
+    fn park_until(ticket: Ticket<Self>, deadline: Nanos);
+
+    /// Makes `task` runnable, or its next `park` return at once (T4).
+    ///
+    /// # Safety
+    /// The caller has the one right to ready this wait of the task: see [`crate::task`], T1 and T2.
+    unsafe fn ready(task: &'static Task);
+
+    /// Lets other tasks run.
+    fn yield_now();
+
+    /// The monotonic clock.
+    fn now() -> Nanos;
+
+    /// A pseudo-random number; uniform, not for secrets.
+    fn random() -> u64;
+
+    /// Starts a goroutine and answers its number.
+    ///
+    /// # Errors
+    /// When the operating system refuses the memory or the thread it needs; `entry` is dropped.
+    fn spawn(options: SpawnOptions, entry: Entry) -> std::io::Result<u64>;
+
+    /// Runs `entry` in a goroutine of its own at `deadline`, unless stopped before.
+    fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> Self::Timer;
+
+    /// Stops a timer. `true`: its entry will never run and has been dropped. `false`: it has fired,
+    /// or was stopped before.
+    fn timer_stop(timer: &Self::Timer) -> bool;
+
+    /// How many goroutines exist: started or waiting to start, and not ended.
+    fn task_count() -> usize;
+
+    /// How many processors run goroutines at the same time.
+    fn processors() -> usize;
+}
+
+/// The token of a wait that the backend's timer ended.
+pub const TIMED_OUT: usize = usize::MAX;

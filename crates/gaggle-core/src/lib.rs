@@ -1,0 +1,10 @@
+//! The contract between Gaggle and its backends, and the pure concurrent algorithms over it.
+//!
+//! Nothing here makes a system call, uses assembly or a `thread_local!`: everything a backend owns
+//! (the current task, parking, the clock, randomness) is reached through [`contract::Runtime`], so
+//! the same algorithm runs on goroutines, on OS threads and under the model checker.
+
+pub mod contract;
+pub mod lock;
+pub mod shim;
+pub mod task;

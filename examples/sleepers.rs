@@ -1,0 +1,2 @@
+//! Ten lines later: a hundred thousand goroutines asleep.
+fn main() {}
