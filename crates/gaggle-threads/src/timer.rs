@@ -1,0 +1,137 @@
+//! Timers: one thread, started by the first of them, that starts a goroutine for each as it is due.
+//!
+//! The timers are kept in a tree ordered by deadline, not in a heap: most timers are stopped long
+//! before they are due, and a stopped one must leave nothing behind.
+//!
+//! - R1: a timer is in the tree until it is stopped or fires; whoever takes it out owns its entry, so
+//!   an entry runs or is dropped exactly once.
+//! - R2: a fired timer whose thread the operating system refuses is tried again until it starts.
+
+use crate::goroutine;
+use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long to wait before a refused thread is asked for again.
+const RETRY_NANOS: Nanos = 10_000_000;
+
+/// When a timer is due, and a number that tells timers of the same instant apart.
+type Key = (Nanos, u64);
+
+/// A timer that was started.
+#[derive(Debug)]
+pub struct Timer {
+    key: Key,
+}
+
+/// What a timer starts.
+struct Pending {
+    options: SpawnOptions,
+    entry: Entry,
+}
+
+/// The timers that have neither fired nor been stopped (R1).
+struct Timers {
+    pending: BTreeMap<Key, Pending>,
+    last_number: u64,
+    running: bool,
+}
+
+static TIMERS: Mutex<Timers> = Mutex::new(Timers {
+    pending: BTreeMap::new(),
+    last_number: 0,
+    running: false,
+});
+
+/// Notified when a timer becomes the earliest.
+static EARLIER: Condvar = Condvar::new();
+
+/// Nothing panics while it holds the lock, so a poisoned one is as good as any.
+fn timers() -> MutexGuard<'static, Timers> {
+    TIMERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// [`Runtime::timer_start`].
+///
+/// # Panics
+/// When the operating system refuses the one timer thread, as `std::thread::spawn` does.
+pub(crate) fn start(deadline: Nanos, mut options: SpawnOptions, entry: Entry) -> Timer {
+    // A name that no thread can have would be refused for ever (R2).
+    options.name = options.name.filter(|name| !name.contains('\0'));
+    let mut timers = timers();
+    if !timers.running {
+        let name = "gaggle-timers".to_owned();
+        let started = std::thread::Builder::new().name(name).spawn(serve);
+        match started {
+            Ok(_detached) => timers.running = true,
+            Err(refusal) => {
+                drop(timers);
+                panic!("cannot start the thread that serves timers: {refusal}");
+            }
+        }
+    }
+    timers.last_number += 1;
+    let key = (deadline, timers.last_number);
+    timers.pending.insert(key, Pending { options, entry });
+    if timers
+        .pending
+        .first_key_value()
+        .is_some_and(|(first, _)| *first == key)
+    {
+        EARLIER.notify_one();
+    }
+    Timer { key }
+}
+
+/// [`Runtime::timer_stop`].
+pub(crate) fn stop(timer: &Timer) -> bool {
+    let stopped = timers().pending.remove(&timer.key);
+    // The entry is dropped here, after the lock: dropping it runs code of the user (W3).
+    stopped.is_some()
+}
+
+/// The timer thread.
+fn serve() {
+    let mut timers = timers();
+    loop {
+        let now = crate::Threads::now();
+        let Some(first) = timers.pending.first_entry() else {
+            timers = EARLIER.wait(timers).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let deadline = first.key().0;
+        if deadline > now {
+            let left = Duration::from_nanos(deadline - now);
+            timers = EARLIER
+                .wait_timeout(timers, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            continue;
+        }
+        let due = first.remove();
+        drop(timers);
+        fire(due);
+        timers = self::timers();
+    }
+}
+
+/// Starts the goroutine of a timer that is due (R2).
+fn fire(due: Pending) {
+    // std drops the closure of a thread that is refused, so the entry is lent to it.
+    let entry = Arc::new(Mutex::new(Some(due.entry)));
+    loop {
+        let lent = Arc::clone(&entry);
+        let run = move || {
+            let entry = lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(lent);
+            if let Some(entry) = entry {
+                entry();
+            }
+        };
+        if goroutine::spawn(due.options.clone(), Box::new(run)).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_nanos(RETRY_NANOS));
+    }
+}

@@ -1,0 +1,315 @@
+//! The choice between the two backends, made once, at the first use of the library.
+//!
+//! - D1: the choice never changes after it is made; tasks, timers and locks of one backend never meet
+//!   the other.
+//! - D2: a process that asked for what it cannot have (an unknown backend, green where green refuses,
+//!   a number of processors that is none) ends with a clear line and status 2, before any goroutine.
+//! - D3: green that refuses without having been asked for gives way to threads with one line that
+//!   says why.
+
+use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::task::{Task, Ticket};
+#[cfg(green)]
+use gaggle_rt::Green;
+use gaggle_threads::Threads;
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Which implementation runs the goroutines of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Goroutines scheduled M:N over a few OS threads (Linux, glibc, x86-64).
+    Green,
+    /// Each goroutine on an OS thread of its own (everywhere).
+    Threads,
+}
+
+impl Backend {
+    /// The name that `GAGGLE_BACKEND` uses: `"green"` or `"threads"`.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(gaggle::runtime::Backend::Threads.name(), "threads");
+    /// ```
+    pub const fn name(self) -> &'static str {
+        match self {
+            Backend::Green => "green",
+            Backend::Threads => "threads",
+        }
+    }
+}
+
+const UNCHOSEN: u8 = 0;
+const GREEN: u8 = 1;
+const THREADS: u8 = 2;
+
+/// The choice: one of the three constants above.
+static CHOSEN: AtomicU8 = AtomicU8::new(UNCHOSEN);
+
+/// What the program asked for before the first use; `None`: it leaves it to us.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) backend: Option<Backend>,
+    pub(crate) processors: Option<usize>,
+}
+
+static WISHES: Mutex<Wishes> = Mutex::new(Wishes {
+    backend: None,
+    processors: None,
+});
+
+fn wishes() -> MutexGuard<'static, Wishes> {
+    WISHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The backend of this process; chooses and starts it at the first call.
+#[inline]
+pub(crate) fn backend() -> Backend {
+    // Acquire: pairs with the Release in `start`, after which the backend is ready for use.
+    match CHOSEN.load(Ordering::Acquire) {
+        GREEN => Backend::Green,
+        THREADS => Backend::Threads,
+        _ => choose(),
+    }
+}
+
+/// The backend of this process, if one was chosen already.
+pub(crate) fn backend_if_started() -> Option<Backend> {
+    // Acquire: as in `backend`.
+    match CHOSEN.load(Ordering::Acquire) {
+        GREEN => Some(Backend::Green),
+        THREADS => Some(Backend::Threads),
+        _ => None,
+    }
+}
+
+/// Changes the wishes, unless the backend was chosen already.
+///
+/// # Errors
+/// The backend that was chosen.
+pub(crate) fn wish(change: impl FnOnce(&mut Wishes)) -> Result<(), Backend> {
+    // The lock is held while the choice is made, so no wish comes between reading and choosing.
+    let mut wishes = wishes();
+    match backend_if_started() {
+        Some(backend) => Err(backend),
+        None => {
+            change(&mut wishes);
+            Ok(())
+        }
+    }
+}
+
+#[cold]
+fn choose() -> Backend {
+    let wishes = wishes();
+    if let Some(backend) = backend_if_started() {
+        return backend;
+    }
+    match start(*wishes) {
+        Ok(backend) => backend,
+        Err(reason) => {
+            eprintln!("gaggle: {reason}");
+            std::process::exit(2);
+        }
+    }
+}
+
+/// Reads the environment, which overrides the program's own wishes, and starts a backend (D2, D3).
+fn start(wishes: Wishes) -> Result<Backend, String> {
+    let asked_for = backend_of_environment()?;
+    let processors = processors_of_environment()?.or(wishes.processors);
+    let backend = match asked_for.or(wishes.backend) {
+        Some(Backend::Threads) => Backend::Threads,
+        Some(Backend::Green) => {
+            start_green(processors)
+                .map_err(|why| format!("the green backend cannot run: {why}"))?;
+            Backend::Green
+        }
+        None => by_default(processors),
+    };
+    if let (Backend::Threads, Some(processors)) = (backend, processors) {
+        gaggle_threads::set_processors(processors);
+    }
+    let chosen = match backend {
+        Backend::Green => GREEN,
+        Backend::Threads => THREADS,
+    };
+    // Release: pairs with the Acquire in `backend`.
+    CHOSEN.store(chosen, Ordering::Release);
+    Ok(backend)
+}
+
+/// Green, or threads with one line on stderr that says why not green (D3).
+#[cfg(green)]
+fn by_default(processors: Option<usize>) -> Backend {
+    match start_green(processors) {
+        Ok(()) => Backend::Green,
+        Err(why) => {
+            eprintln!("gaggle: each goroutine runs on an OS thread of its own: {why}");
+            Backend::Threads
+        }
+    }
+}
+
+/// Threads, without a word: where green is not built there is nothing to fall back from.
+#[cfg(not(green))]
+fn by_default(_processors: Option<usize>) -> Backend {
+    Backend::Threads
+}
+
+#[cfg(green)]
+fn start_green(processors: Option<usize>) -> Result<(), String> {
+    gaggle_rt::start(processors).map_err(|refusal| refusal.to_string())
+}
+
+#[cfg(not(green))]
+fn start_green(_processors: Option<usize>) -> Result<(), String> {
+    Err("it is built for Linux with glibc on x86-64 only, and without Miri or a sanitizer".into())
+}
+
+/// `GAGGLE_BACKEND`; unset or empty: none.
+fn backend_of_environment() -> Result<Option<Backend>, String> {
+    match std::env::var_os("GAGGLE_BACKEND") {
+        None => Ok(None),
+        Some(value) => match value.to_str() {
+            Some("") => Ok(None),
+            Some("green") => Ok(Some(Backend::Green)),
+            Some("threads") => Ok(Some(Backend::Threads)),
+            _ => Err(format!(
+                "GAGGLE_BACKEND is {value:?}; it must be green or threads"
+            )),
+        },
+    }
+}
+
+/// `GAGGLE_MAXPROCS`; unset or empty: none.
+fn processors_of_environment() -> Result<Option<usize>, String> {
+    let Some(value) = std::env::var_os("GAGGLE_MAXPROCS").filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.to_str().and_then(|text| text.parse().ok()) {
+        Some(processors @ 1..) => Ok(Some(processors)),
+        _ => Err(format!(
+            "GAGGLE_MAXPROCS is {value:?}; it must be a whole number of processors, 1 or more"
+        )),
+    }
+}
+
+/// Evaluates an expression with `$backend` naming the type of the chosen backend.
+macro_rules! on_backend {
+    ($backend:ident => $operation:expr) => {
+        match backend() {
+            #[cfg(green)]
+            Backend::Green => {
+                type $backend = Green;
+                $operation
+            }
+            _ => {
+                type $backend = Threads;
+                $operation
+            }
+        }
+    };
+}
+
+/// The backend of this process as one type; each call costs one well-predicted branch more.
+#[derive(Debug)]
+pub(crate) struct Dispatch;
+
+/// A timer of whichever backend started it.
+#[derive(Debug)]
+pub(crate) enum AnyTimer {
+    #[cfg(green)]
+    Green(<Green as Runtime>::Timer),
+    Threads(<Threads as Runtime>::Timer),
+}
+
+impl Runtime for Dispatch {
+    // Green's lock serves OS threads too, since they may call everything, so it serves both.
+    #[cfg(green)]
+    type Lock = gaggle_rt::Lock;
+    #[cfg(not(green))]
+    type Lock = gaggle_threads::Lock;
+    type Timer = AnyTimer;
+
+    #[inline]
+    fn current() -> &'static Task {
+        on_backend!(B => B::current())
+    }
+
+    #[inline]
+    fn current_id() -> Option<u64> {
+        on_backend!(B => B::current_id())
+    }
+
+    #[inline]
+    fn park() {
+        on_backend!(B => B::park())
+    }
+
+    #[inline]
+    fn park_until(ticket: Ticket<Self>, deadline: Nanos) {
+        on_backend!(B => B::park_until_with(ticket, deadline))
+    }
+
+    #[inline]
+    unsafe fn ready(task: &'static Task) {
+        // SAFETY: every task is the chosen backend's (D1); the rest is the caller's.
+        on_backend!(B => unsafe { B::ready(task) })
+    }
+
+    #[inline]
+    fn yield_now() {
+        on_backend!(B => B::yield_now())
+    }
+
+    #[inline]
+    fn now() -> Nanos {
+        on_backend!(B => B::now())
+    }
+
+    #[inline]
+    fn random() -> u64 {
+        on_backend!(B => B::random())
+    }
+
+    #[inline]
+    fn spawn(options: SpawnOptions, entry: Entry) -> io::Result<u64> {
+        on_backend!(B => B::spawn(options, entry))
+    }
+
+    fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> AnyTimer {
+        match backend() {
+            #[cfg(green)]
+            Backend::Green => AnyTimer::Green(Green::timer_start(deadline, options, entry)),
+            _ => AnyTimer::Threads(Threads::timer_start(deadline, options, entry)),
+        }
+    }
+
+    fn timer_stop(timer: &AnyTimer) -> bool {
+        match timer {
+            #[cfg(green)]
+            AnyTimer::Green(timer) => Green::timer_stop(timer),
+            AnyTimer::Threads(timer) => Threads::timer_stop(timer),
+        }
+    }
+
+    fn task_count() -> usize {
+        on_backend!(B => B::task_count())
+    }
+
+    fn processors() -> usize {
+        on_backend!(B => B::processors())
+    }
+}
+
+/// Sets how many processors run goroutines, and answers how many did before; starts the backend.
+pub(crate) fn set_processors(processors: usize) -> usize {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::set_processors(processors),
+        _ => gaggle_threads::set_processors(processors),
+    }
+}

@@ -1,0 +1,188 @@
+//! Starting goroutines: [`go`], and [`Builder`] for those with a name or a stack of another size.
+
+use crate::backend::Dispatch;
+use crate::goroutine::{Ending, Goroutine};
+use crate::join::{JoinHandle, Joiner, Packet};
+use crate::scope::{Scope, ScopeData, ScopedJoinHandle};
+use gaggle_core::contract::{Entry, Runtime, SpawnOptions};
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+
+/// Starts a goroutine that runs `f`, and answers the handle by which to join it.
+///
+/// Never blocks. The goroutine is a thread as far as `f` can tell: it has its own stack,
+/// `thread_local!`s and `std::thread::current()`, and may block anywhere.
+///
+/// # Panics
+/// When the operating system refuses the memory or the thread it needs, as [`std::thread::spawn`]
+/// does; [`Builder::spawn`] answers an error instead.
+///
+/// # Examples
+/// ```
+/// let answer = gaggle::go(|| 6 * 7);
+/// assert_eq!(answer.join().unwrap(), 42);
+/// ```
+#[track_caller]
+pub fn go<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match Builder::new().spawn(f) {
+        Ok(handle) => handle,
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+#[cold]
+#[track_caller]
+pub(crate) fn refused(refusal: &io::Error) -> ! {
+    panic!("cannot start a goroutine: {refusal}")
+}
+
+/// What a goroutine is to be, before it is started.
+///
+/// # Examples
+/// ```
+/// let handle = gaggle::Builder::new()
+///     .name("resizer")
+///     .stack_size(4 << 20)
+///     .spawn(|| std::thread::current().name().map(str::to_owned))?;
+/// assert_eq!(handle.goroutine().name(), Some("resizer"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "nothing starts before `spawn`"]
+pub struct Builder {
+    name: Option<Arc<str>>,
+    stack_bytes: Option<usize>,
+}
+
+impl Builder {
+    /// A goroutine without a name, with the backend's usual stack.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
+    /// Names the goroutine in panics and dumps.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how deep its stack may become, in bytes. The memory is reserved, not used, until the
+    /// stack grows into it.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_bytes = Some(bytes);
+        self
+    }
+
+    /// Starts the goroutine, as [`go`] does.
+    ///
+    /// # Errors
+    /// When the operating system refuses the memory or the thread it needs, or the name contains a
+    /// NUL character; `f` is dropped.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let options = self.into_options();
+        // SAFETY: `F` and `T` are 'static, so there is nothing to outlive.
+        let joiner = unsafe { start(options, f, None) }?;
+        Ok(JoinHandle::new(joiner))
+    }
+
+    /// Starts the goroutine in `scope`, as [`Scope::go`] does.
+    ///
+    /// # Errors
+    /// As [`Builder::spawn`].
+    #[track_caller]
+    pub fn spawn_scoped<'scope, F, T>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        scope.start(self.into_options(), f)
+    }
+
+    #[track_caller]
+    fn into_options(self) -> SpawnOptions {
+        SpawnOptions {
+            name: self.name,
+            stack_bytes: self.stack_bytes,
+            location: Location::caller(),
+        }
+    }
+}
+
+/// Starts a goroutine, of a scope or of none.
+///
+/// # Safety
+/// Whatever `f` borrows must outlive the goroutine: it is 'static, or `scope` is given and is not left
+/// before every [`Ending`] made for it was dropped.
+pub(crate) unsafe fn start<'scope, F, T>(
+    options: SpawnOptions,
+    f: F,
+    scope: Option<&Arc<ScopeData>>,
+) -> io::Result<Joiner<T>>
+where
+    F: FnOnce() -> T + Send + 'scope,
+    T: Send + 'scope,
+{
+    let goroutine = Goroutine::new(options.name.clone());
+    let packet = Arc::new(Packet::new(scope.cloned()));
+    let ending = Ending::new(goroutine.clone(), scope.cloned());
+    if let Some(scope) = scope {
+        scope.one_started();
+    }
+    let entry = entry(f, Arc::clone(&packet), ending);
+    // SAFETY: the types differ in the lifetime alone; the closure does not outlive it, because
+    // `Ending` is dropped after all that the closure borrows, run or not, and the caller promises
+    // that the borrowed outlives the `Ending`.
+    let entry = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Entry>(entry) };
+    let id = Dispatch::spawn(options, entry)?;
+    goroutine.set_id(id);
+    Ok(Joiner {
+        goroutine,
+        packet,
+        id,
+    })
+}
+
+/// What the backend runs: `f`, with its panic caught and its result put where its joiner looks.
+pub(crate) fn entry<'scope, F, T>(
+    f: F,
+    packet: Arc<Packet<T>>,
+    ending: Ending,
+) -> Box<dyn FnOnce() + Send + 'scope>
+where
+    F: FnOnce() -> T + Send + 'scope,
+    T: Send + 'scope,
+{
+    let task = Task { f, packet, ending };
+    Box::new(move || task.run())
+}
+
+/// What an entry owns. When it is dropped without having run, its fields go in their order: the ending
+/// must be the last (see `start`).
+struct Task<F, T> {
+    f: F,
+    packet: Arc<Packet<T>>,
+    ending: Ending,
+}
+
+impl<F: FnOnce() -> T, T> Task<F, T> {
+    fn run(self) {
+        self.ending.begin();
+        // The panic goes to whoever joins, who decides what is still fit for use.
+        let result = catch_unwind(AssertUnwindSafe(self.f));
+        self.packet.put(result);
+    }
+}

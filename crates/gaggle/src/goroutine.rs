@@ -1,0 +1,209 @@
+//! The handle of a goroutine, and what it shares with its joiner: name, number, permit, end.
+//!
+//! - E1: a goroutine has *ended* when its function has returned and its TLS destructors have run. The
+//!   end is announced by the drop of [`Ending`], which the goroutine keeps in the TLS variable that it
+//!   registers first, and which std therefore destroys last.
+//! - E2: an entry that never runs (its spawn was refused, its timer stopped) drops its [`Ending`] too,
+//!   so nobody waits for a goroutine that will not come.
+
+use crate::backend::Dispatch;
+use crate::parker::Parker;
+use crate::scope::ScopeData;
+use gaggle_core::contract::Runtime;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+struct Shared {
+    name: Option<Arc<str>>,
+    /// 0: not known yet, or no goroutine.
+    id: AtomicU64,
+    /// The permit of `park` and `unpark`.
+    parker: Parker,
+    has_ended: AtomicBool,
+    /// Given once, at the end; taken by the joiner.
+    end: Parker,
+}
+
+/// A handle to a goroutine, or to an OS thread that called [`current`]: cheap to clone, and usable
+/// after the goroutine has ended.
+#[derive(Clone)]
+pub struct Goroutine {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Goroutine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Goroutine")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Goroutine {
+    pub(crate) fn new(name: Option<Arc<str>>) -> Self {
+        Goroutine {
+            shared: Arc::new(Shared {
+                name,
+                id: AtomicU64::new(0),
+                parker: Parker::new(),
+                has_ended: AtomicBool::new(false),
+                end: Parker::new(),
+            }),
+        }
+    }
+
+    /// Its number, never used again in this process; `None` for an OS thread that is no goroutine,
+    /// and for the goroutine of a timer that has not fired.
+    pub fn id(&self) -> Option<u64> {
+        // Relaxed: the number stands for itself; its two writers write the same one.
+        Some(self.shared.id.load(Ordering::Relaxed)).filter(|&id| id != 0)
+    }
+
+    pub(crate) fn set_id(&self, id: u64) {
+        // Relaxed: as in `id`.
+        self.shared.id.store(id, Ordering::Relaxed);
+    }
+
+    /// The name given to [`crate::Builder::name`].
+    pub fn name(&self) -> Option<&str> {
+        self.shared.name.as_deref()
+    }
+
+    /// Gives the goroutine its permit: its [`park`], if it is in one, or its next one, returns.
+    ///
+    /// There is one permit; giving it twice before it is taken is giving it once. Never blocks.
+    ///
+    /// # Examples
+    /// ```
+    /// let sleeper = gaggle::go(gaggle::park);
+    /// sleeper.goroutine().unpark();
+    /// sleeper.join().unwrap();
+    /// ```
+    pub fn unpark(&self) {
+        self.shared.parker.unpark();
+    }
+
+    /// Whether it has ended (E1).
+    pub(crate) fn has_ended(&self) -> bool {
+        // Acquire: pairs with the Release in `Ending::drop`.
+        self.shared.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Blocks the calling task until the goroutine has ended (E1); to be called once.
+    pub(crate) fn await_end(&self) {
+        self.shared.end.park();
+    }
+}
+
+/// The duty to announce a goroutine's end (E1, E2).
+pub(crate) struct Ending {
+    goroutine: Goroutine,
+    scope: Option<Arc<ScopeData>>,
+}
+
+impl Ending {
+    pub(crate) fn new(goroutine: Goroutine, scope: Option<Arc<ScopeData>>) -> Self {
+        Ending { goroutine, scope }
+    }
+
+    /// Called first on the goroutine itself: from here on its end is the end of its TLS (E1).
+    pub(crate) fn begin(self) {
+        if let Some(id) = Dispatch::current_id() {
+            self.goroutine.set_id(id);
+        }
+        CURRENT.with(|current| {
+            current.handle.replace(Some(self.goroutine.clone()));
+            current.ending.set(Some(self));
+        });
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let shared = &self.goroutine.shared;
+        // Release: pairs with the Acquire in `has_ended`.
+        shared.has_ended.store(true, Ordering::Release);
+        shared.end.unpark();
+        if let Some(scope) = self.scope.take() {
+            scope.one_ended();
+        }
+    }
+}
+
+/// What a goroutine knows of itself.
+struct Current {
+    handle: RefCell<Option<Goroutine>>,
+    ending: Cell<Option<Ending>>,
+}
+
+thread_local! {
+    static CURRENT: Current = const {
+        Current {
+            handle: RefCell::new(None),
+            ending: Cell::new(None),
+        }
+    };
+}
+
+/// The handle of the calling goroutine, or of the calling OS thread where none runs.
+///
+/// # Examples
+/// ```
+/// let handle = gaggle::go(gaggle::current).join().unwrap();
+/// assert!(handle.id().is_some());
+/// ```
+pub fn current() -> Goroutine {
+    let known = CURRENT.try_with(|current| {
+        let mut handle = current.handle.borrow_mut();
+        handle.get_or_insert_with(|| Goroutine::new(None)).clone()
+    });
+    // Destructors that run even after ours get a handle that nobody else has.
+    known.unwrap_or_else(|_| Goroutine::new(None))
+}
+
+/// The number of the calling goroutine, never used again in this process; `None` on an OS thread that
+/// is no goroutine.
+///
+/// # Examples
+/// ```
+/// assert_eq!(gaggle::id(), None);
+/// assert!(gaggle::go(gaggle::id).join().unwrap().is_some());
+/// ```
+pub fn id() -> Option<u64> {
+    Dispatch::current_id()
+}
+
+/// Lets other goroutines run before this one goes on.
+pub fn yield_now() {
+    Dispatch::yield_now();
+}
+
+/// Blocks this goroutine (never its OS thread) until somebody gives it its permit by
+/// [`Goroutine::unpark`]; returns at once if that has happened since the last `park`.
+///
+/// As [`std::thread::park`], with a permit of its own: the two do not see each other's.
+///
+/// # Examples
+/// ```
+/// gaggle::current().unpark();
+/// gaggle::park(); // Takes the permit without blocking.
+/// ```
+pub fn park() {
+    current().shared.parker.park();
+}
+
+/// [`park`] for `timeout` at most. `true`: the permit came and was taken.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// assert!(!gaggle::park_timeout(Duration::from_millis(1)));
+/// ```
+pub fn park_timeout(timeout: Duration) -> bool {
+    let deadline = crate::time::deadline_after(timeout);
+    current().shared.parker.park_until(deadline)
+}

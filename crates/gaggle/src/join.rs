@@ -1,0 +1,137 @@
+//! The way of a goroutine's result to whoever joins it.
+
+use crate::backend::Dispatch;
+use crate::goroutine::Goroutine;
+use crate::scope::ScopeData;
+use gaggle_core::contract::Runtime;
+use gaggle_core::lock::Lock;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// How many goroutines panicked and were joined by nobody.
+static UNSEEN_PANICS: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn unseen_panics() -> u64 {
+    // Relaxed: a count for people.
+    UNSEEN_PANICS.load(Ordering::Relaxed)
+}
+
+/// A result on its way. The goroutine and its handle own it together; whoever lets go last drops a
+/// result that nobody took.
+pub(crate) struct Packet<T> {
+    result: Lock<Option<thread::Result<T>>, <Dispatch as Runtime>::Lock>,
+    scope: Option<Arc<ScopeData>>,
+}
+
+impl<T> Packet<T> {
+    pub(crate) fn new(scope: Option<Arc<ScopeData>>) -> Self {
+        Packet {
+            result: Lock::new(None),
+            scope,
+        }
+    }
+
+    pub(crate) fn put(&self, result: thread::Result<T>) {
+        *self.result.lock() = Some(result);
+    }
+
+    fn take(&self) -> Option<thread::Result<T>> {
+        self.result.lock().take()
+    }
+}
+
+impl<T> Drop for Packet<T> {
+    fn drop(&mut self) {
+        let Some(result) = self.result.value_mut().take() else {
+            return;
+        };
+        if result.is_err() {
+            match &self.scope {
+                Some(scope) => scope.note_panic(),
+                // Relaxed: a count for people.
+                None => {
+                    UNSEEN_PANICS.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        // As std does: nobody is left who could be told of a panic in dropping a result.
+        if catch_unwind(AssertUnwindSafe(|| drop(result))).is_err() {
+            eprintln!("fatal: dropping the result of a goroutine panicked");
+            std::process::abort();
+        }
+    }
+}
+
+/// What both kinds of handles are: see [`JoinHandle`] and [`crate::ScopedJoinHandle`].
+pub(crate) struct Joiner<T> {
+    pub(crate) goroutine: Goroutine,
+    pub(crate) packet: Arc<Packet<T>>,
+    pub(crate) id: u64,
+}
+
+impl<T> Joiner<T> {
+    pub(crate) fn join(self) -> thread::Result<T> {
+        self.goroutine.await_end();
+        self.packet
+            .take()
+            .expect("a goroutine that has ended has left its result")
+    }
+}
+
+/// The right to wait for a goroutine's end and to take its result; dropping it detaches the
+/// goroutine, which runs on.
+///
+/// The panic of a goroutine that nobody joins is printed by std's panic hook and counted
+/// ([`crate::runtime::unseen_panics`]).
+pub struct JoinHandle<T>(Joiner<T>);
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(joiner: Joiner<T>) -> Self {
+        JoinHandle(joiner)
+    }
+
+    /// Blocks this goroutine (never its OS thread) until the other has ended: its function has
+    /// returned and the destructors of its `thread_local!`s have run. Everything it did
+    /// happens before the return of `join`, as with [`std::thread::JoinHandle::join`].
+    ///
+    /// # Errors
+    /// When the goroutine panicked: the panic's payload.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(gaggle::go(|| 6 * 7).join().unwrap(), 42);
+    ///
+    /// let payload = gaggle::go(|| panic!("no")).join().unwrap_err();
+    /// assert_eq!(payload.downcast_ref::<&str>(), Some(&"no"));
+    /// ```
+    pub fn join(self) -> thread::Result<T> {
+        self.0.join()
+    }
+
+    /// Whether the goroutine has ended, so that [`JoinHandle::join`] would return at once. Never
+    /// blocks.
+    pub fn is_finished(&self) -> bool {
+        self.0.goroutine.has_ended()
+    }
+
+    /// The goroutine's number, never used again in this process.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The goroutine's own handle, to [`Goroutine::unpark`] it.
+    pub fn goroutine(&self) -> &Goroutine {
+        &self.0.goroutine
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}

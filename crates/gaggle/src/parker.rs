@@ -1,0 +1,82 @@
+//! One permit that one task may wait for: the whole of `park` and `unpark`.
+//!
+//! - A1: a permit given while nobody waits is kept; giving it twice is giving it once.
+//! - A2: nothing is readied while the lock is held.
+//! - A3: only the parker's owner waits on it, so there is one ticket at most.
+
+use crate::backend::Dispatch;
+use gaggle_core::contract::{NEVER, Nanos, Runtime};
+use gaggle_core::lock::Lock;
+use gaggle_core::task::Ticket;
+
+enum Permit {
+    /// Not given, and nobody waits.
+    None,
+    /// Given, and not yet taken.
+    Given,
+    /// The owner waits for it.
+    Awaited(Ticket<Dispatch>),
+}
+
+/// A permit and the one task that takes it.
+pub(crate) struct Parker {
+    permit: Lock<Permit, <Dispatch as Runtime>::Lock>,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Parker {
+            permit: Lock::new(Permit::None),
+        }
+    }
+
+    /// Waits for the permit and takes it.
+    pub(crate) fn park(&self) {
+        let taken = self.park_until(NEVER);
+        debug_assert!(taken, "no deadline came");
+    }
+
+    /// Waits for the permit until `deadline`; `true`: it came and was taken.
+    pub(crate) fn park_until(&self, deadline: Nanos) -> bool {
+        let mut permit = self.permit.lock();
+        if matches!(*permit, Permit::Given) {
+            *permit = Permit::None;
+            return true;
+        }
+        let ticket = Ticket::take();
+        *permit = Permit::Awaited(ticket);
+        drop(permit);
+        if deadline == NEVER {
+            Dispatch::park();
+            return true;
+        }
+        Dispatch::park_until(ticket, deadline);
+        if ticket.token() != gaggle_core::contract::TIMED_OUT {
+            return true;
+        }
+        // The ticket is dead, but whoever gives the permit from now on must keep it (A1).
+        matches!(
+            std::mem::replace(&mut *self.permit.lock(), Permit::None),
+            Permit::Given
+        )
+    }
+
+    /// Gives the permit (A1).
+    pub(crate) fn unpark(&self) {
+        let mut permit = self.permit.lock();
+        let claimed = match &*permit {
+            Permit::Given => return,
+            Permit::None => None,
+            Permit::Awaited(ticket) => ticket.claim(0),
+        };
+        match claimed {
+            Some(claimed) => {
+                *permit = Permit::None;
+                drop(permit);
+                claimed.ready();
+            }
+            // Nobody waits, or the deadline won and its owner will look once more.
+            None => *permit = Permit::Given,
+        }
+    }
+}

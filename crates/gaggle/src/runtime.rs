@@ -1,0 +1,142 @@
+//! The one runtime of the process: what it is, and what it is to be.
+//!
+//! It starts by itself at the first use of the library (`go`, `run`, `#[gaggle::main]`, a channel that
+//! blocks, ...). Until then it can be configured, by [`Builder`] or by these environment variables,
+//! which override the program:
+//!
+//! | variable | values | meaning |
+//! |---|---|---|
+//! | `GAGGLE_BACKEND` | `green`, `threads` | forces a backend; one that cannot run ends the process with status 2 |
+//! | `GAGGLE_MAXPROCS` | 1, 2, ... | how many processors run goroutines at the same time |
+
+pub use crate::backend::Backend;
+use crate::backend::{Dispatch, backend, wish};
+use gaggle_core::contract::Runtime;
+use std::fmt;
+
+/// How many goroutines exist: started or waiting to start, and not ended. Never blocks.
+///
+/// # Examples
+/// ```
+/// gaggle::run(|| assert!(gaggle::runtime::num_goroutine() >= 1));
+/// ```
+pub fn num_goroutine() -> usize {
+    Dispatch::task_count()
+}
+
+/// How many goroutines have panicked without anybody joining them. Their panics were printed when
+/// they happened. Never blocks.
+///
+/// # Examples
+/// ```
+/// let _ = gaggle::go(|| panic!("seen")).join();
+/// assert_eq!(gaggle::runtime::unseen_panics(), 0);
+/// ```
+pub fn unseen_panics() -> u64 {
+    crate::join::unseen_panics()
+}
+
+/// How many processors this process may use: those of the machine, less those that its affinity mask
+/// or its container's CPU quota keep from it.
+///
+/// # Examples
+/// ```
+/// assert!(gaggle::runtime::num_cpu() >= 1);
+/// ```
+pub fn num_cpu() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many processors run goroutines at the same time; with `Some(n)` sets it and answers what it was
+/// before. 0 counts as 1.
+///
+/// On the threads backend the operating system decides what runs: the number is only remembered.
+///
+/// # Examples
+/// ```
+/// let before = gaggle::runtime::gomaxprocs(Some(3));
+/// assert!(before >= 1);
+/// assert_eq!(gaggle::runtime::gomaxprocs(None), 3);
+/// ```
+pub fn gomaxprocs(processors: Option<usize>) -> usize {
+    match processors {
+        None => Dispatch::processors(),
+        Some(processors) => crate::backend::set_processors(processors.max(1)),
+    }
+}
+
+/// The name of the backend of this process, `"green"` or `"threads"`; starts it if none runs yet.
+///
+/// # Examples
+/// ```
+/// assert!(["green", "threads"].contains(&gaggle::runtime::backend_name()));
+/// ```
+pub fn backend_name() -> &'static str {
+    backend().name()
+}
+
+/// What the runtime is to be, to be said before the first use of the library.
+///
+/// # Examples
+/// ```
+/// use gaggle::runtime::{Backend, Builder};
+///
+/// fn main() {
+///     Builder::new().backend(Backend::Threads).max_procs(2).configure().expect("nothing runs yet");
+///     gaggle::run(|| println!("{} goroutine", gaggle::runtime::num_goroutine()));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "nothing changes before `configure`"]
+pub struct Builder {
+    backend: Option<Backend>,
+    processors: Option<usize>,
+}
+
+impl Builder {
+    /// Leaves everything as it is.
+    pub fn new() -> Self {
+        Builder::default()
+    }
+
+    /// Forces a backend, as `GAGGLE_BACKEND` does.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Sets how many processors run goroutines at the same time, as `GAGGLE_MAXPROCS` does; 0 counts
+    /// as 1.
+    pub fn max_procs(mut self, processors: usize) -> Self {
+        self.processors = Some(processors.max(1));
+        self
+    }
+
+    /// Makes it so for the runtime that is to start.
+    ///
+    /// # Errors
+    /// When the runtime has started already; nothing changes.
+    pub fn configure(self) -> Result<(), AlreadyStarted> {
+        wish(|wishes| {
+            wishes.backend = self.backend.or(wishes.backend);
+            wishes.processors = self.processors.or(wishes.processors);
+        })
+        .map_err(AlreadyStarted)
+    }
+}
+
+/// The runtime had started before it was configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadyStarted(Backend);
+
+impl fmt::Display for AlreadyStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.name();
+        write!(
+            f,
+            "the runtime has started already, with the {name} backend"
+        )
+    }
+}
+
+impl std::error::Error for AlreadyStarted {}
