@@ -8,3 +8,4 @@ pub mod contract;
 pub mod lock;
 pub mod shim;
 pub mod task;
+pub mod timer_heap;
