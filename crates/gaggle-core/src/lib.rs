@@ -5,7 +5,9 @@
 //! the same algorithm runs on goroutines, on OS threads and under the model checker.
 
 pub mod contract;
+pub mod injector;
 pub mod lock;
+pub mod run_queue;
 pub mod shim;
 pub mod task;
 pub mod timer_heap;
