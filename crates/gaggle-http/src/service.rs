@@ -1,0 +1,202 @@
+//! What stands between hyper and the user's handler: the body's limit, panics, the last response.
+
+use crate::context::Context;
+use crate::wire::Wire;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{self, Poll};
+use tower_service::Service;
+
+/// Ends the response's part of the exchange when hyper drops the body.
+#[derive(Debug)]
+struct Turn(Rc<Wire>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.end_response();
+    }
+}
+
+pin_project! {
+    /// A response's body, or none where an error took its place.
+    #[derive(Debug)]
+    pub(crate) struct Outgoing<B> {
+        #[pin]
+        body: Option<B>,
+        turn: Turn,
+    }
+}
+
+impl<B: Body> Body for Outgoing<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.project().body.as_pin_mut() {
+            Some(body) => body.poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Makes of a handler's response, or of its failure, what hyper sends.
+fn outgoing<B>(wire: Rc<Wire>, outcome: Result<Response<B>, StatusCode>) -> Response<Outgoing<B>> {
+    let failed = outcome.is_err();
+    let (mut head, body) = match outcome {
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            (head, Some(body))
+        }
+        Err(status) => {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = status;
+            (head, None)
+        }
+    };
+    if failed || wire.is_draining() {
+        head.headers
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Response::from_parts(
+        head,
+        Outgoing {
+            body,
+            turn: Turn(wire),
+        },
+    )
+}
+
+/// Answers one request by a blocking handler.
+pub(crate) async fn answer_blocking<H>(
+    wire: Rc<Wire>,
+    handler: &H,
+    context: &Context,
+    body_bytes_max: usize,
+    request: Request<Incoming>,
+) -> Response<Outgoing<Full<Bytes>>>
+where
+    H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
+{
+    wire.begin_body();
+    let (head, body) = request.into_parts();
+    let outcome = match collect(&wire, body, body_bytes_max).await {
+        Err(status) => Err(status),
+        Ok(bytes) => {
+            let request = Request::from_parts(head, bytes);
+            // A handler that panicked has been dropped with all it held; what it shares with others
+            // it must keep whole itself, as in any thread.
+            catch_unwind(AssertUnwindSafe(|| handler(context, request)))
+                .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    };
+    // Unlike a service's, this body's type lets an error say what it is.
+    let outcome = outcome
+        .map(|response| response.map(Full::new))
+        .or_else(|status| {
+            let text = status.canonical_reason().unwrap_or_default();
+            let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+            *response.status_mut() = status;
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            Ok(response)
+        });
+    outgoing(wire, outcome)
+}
+
+/// The whole body, or the status that says why there is none.
+async fn collect(wire: &Wire, body: Incoming, bytes_max: usize) -> Result<Bytes, StatusCode> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if is_over(&body, bytes_max) {
+        wire.refuse();
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => {
+            wire.refuse();
+            Err(if error.is::<LengthLimitError>() {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else if wire.timed_out() {
+                StatusCode::REQUEST_TIMEOUT
+            } else {
+                StatusCode::BAD_REQUEST
+            })
+        }
+    }
+}
+
+fn is_over(body: &Incoming, bytes_max: usize) -> bool {
+    body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX)
+}
+
+/// Answers one request by a `tower` service.
+///
+/// The service is borrowed for the moments of `poll_ready` and `call` only: the requests of a
+/// connection come one after the other.
+pub(crate) async fn answer_service<S, B>(
+    wire: Rc<Wire>,
+    service: &RefCell<S>,
+    body_bytes_max: usize,
+    request: Request<Incoming>,
+) -> Response<Outgoing<B>>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    wire.begin_body();
+    if is_over(request.body(), body_bytes_max) {
+        wire.refuse();
+        return outgoing(wire, Err(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let answer = pin!(async {
+        poll_fn(|context| service.borrow_mut().poll_ready(context)).await?;
+        let answer = service.borrow_mut().call(request);
+        answer.await
+    });
+    let outcome = match unwinding(answer).await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(_)) | None => {
+            // Part of the body may be unread; if none is, this costs an idle client one second.
+            wire.refuse();
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    };
+    outgoing(wire, outcome)
+}
+
+/// Awaits `future`; `None`: it panicked.
+async fn unwinding<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| {
+        // A future that panicked is never polled again, only dropped.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
