@@ -23,6 +23,12 @@ use std::sync::Arc;
 /// let answer = gaggle::go(|| 6 * 7);
 /// assert_eq!(answer.join().unwrap(), 42);
 /// ```
+///
+/// What only one thread may touch cannot be sent to a goroutine:
+/// ```compile_fail,E0277
+/// let counter = std::rc::Rc::new(0);
+/// gaggle::go(move || println!("{counter}"));
+/// ```
 #[track_caller]
 pub fn go<F, T>(f: F) -> JoinHandle<T>
 where
@@ -136,6 +142,14 @@ where
     F: FnOnce() -> T + Send + 'scope,
     T: Send + 'scope,
 {
+    if options
+        .name
+        .as_ref()
+        .is_some_and(|name| name.contains('\0'))
+    {
+        let reason = "a goroutine's name must not contain a NUL character";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let goroutine = Goroutine::new(options.name.clone());
     let packet = Arc::new(Packet::new(scope.cloned()));
     let ending = Ending::new(goroutine.clone(), scope.cloned());
