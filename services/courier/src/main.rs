@@ -1,1 +1,2 @@
+//! A webhook outbox.
 fn main() {}
