@@ -16,4 +16,5 @@
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod repository;
 pub mod usecase;

@@ -1,0 +1,3 @@
+//! The stores behind the use cases' ports.
+
+pub mod sqlite;
