@@ -4,10 +4,17 @@
 //! (the current task, parking, the clock, randomness) is reached through [`contract::Runtime`], so
 //! the same algorithm runs on goroutines, on OS threads and under the model checker.
 
+pub mod chan;
 pub mod contract;
+pub mod idle;
 pub mod injector;
 pub mod lock;
+pub mod p_handoff;
 pub mod run_queue;
+pub mod select;
+mod select_lock;
 pub mod shim;
+pub mod sync;
 pub mod task;
 pub mod timer_heap;
+mod wait_queue;

@@ -1,0 +1,323 @@
+//! Select: one wait for whichever of several operations can go first.
+//!
+//! Each operation is an [`Arm`]. Arms name a lock each (a channel's, a semaphore's) or none (the
+//! clock's, or a channel that never becomes ready).
+//!
+//! - S1: all locks are held, taken in the order of their addresses, from the first look at an arm
+//!   until the select has either finished or stands in every arm's queue. So the arms are looked at
+//!   in one instant, `default` is chosen only if no arm was ready in that instant, and no two selects
+//!   wait for each other's locks.
+//! - S2: a select serves another task only before it stands in any queue, when nobody can claim it:
+//!   it never both serves and is served, and never meets itself.
+//! - S3: one ticket stands in all queues with the arm's number as its token, so one claim at most
+//!   succeeds (T1) and exactly that arm's value moves.
+//! - S4: after the wait the select leaves every queue, each under its own lock, before it returns
+//!   (W3); only the arm that was served has been taken out by its claimer.
+//! - S5: of the arms ready in one instant each is chosen with the same probability.
+//!
+//! A rejected alternative enters the queues one lock at a time: it must be able to claim another
+//! while it can itself be claimed, so it needs two claims at once, and two selects that meet crosswise
+//! may for ever undo each other.
+//!
+//! Source: `selectgo` in Go's `runtime/select.go`; S5 counts the ready arms where Go shuffles all.
+
+use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use crate::task::{Claimed, Ticket};
+use crate::wait_queue::wait;
+use std::cell::Cell;
+use std::fmt;
+
+/// The address of an arm that has no lock.
+pub const NO_LOCK: usize = 0;
+
+/// One operation of a select.
+///
+/// An arm is used by one select at a time and by the task that owns it; what others reach of it (a
+/// waiter, a value slot) is in cells, under the arm's lock.
+///
+/// # Safety
+/// `lock` and `unlock` take and give up the one lock that `lock_address` names, the same for arms
+/// with the same address, and `enqueue` and `dequeue` keep W1 to W4 of the wait queue. An arm without
+/// a lock stands in no queue.
+pub unsafe trait Arm<R: Runtime> {
+    /// Where the arm's lock is; [`NO_LOCK`]: it has none.
+    fn lock_address(&self) -> usize;
+
+    /// Takes the lock.
+    fn lock(&self);
+
+    /// Gives the lock up.
+    ///
+    /// # Safety
+    /// The caller took it.
+    unsafe fn unlock(&self);
+
+    /// Whether the operation would not wait. `now` is the time if any arm has a deadline.
+    ///
+    /// # Safety
+    /// The caller holds the lock.
+    unsafe fn is_ready(&self, now: Nanos) -> bool;
+
+    /// Does the operation, if it needs no waiting; answers the task it served, if one waited.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and readies the task once it holds none.
+    unsafe fn try_complete(&self, now: Nanos) -> Option<Option<Claimed<R>>>;
+
+    /// Puts the operation into the queue of those that wait.
+    ///
+    /// # Safety
+    /// The caller holds the lock, owns the ticket, and calls `dequeue` before the arm moves or goes,
+    /// unless the ticket was claimed with `token`.
+    unsafe fn enqueue(&self, ticket: Ticket<R>, token: usize);
+
+    /// Takes the operation out of the queue, if it is still there; takes the lock for that.
+    fn dequeue(&self);
+
+    /// When the arm becomes ready by itself; [`NEVER`]: it does not.
+    fn deadline(&self) -> Nanos;
+
+    /// Tells the arm that it was chosen and is done.
+    fn choose(&self);
+}
+
+/// Waits until one of `arms` could be done, does it, and answers its number; `None` if `deadline`
+/// came first. With a deadline of 0 it never waits, and reads no clock.
+///
+/// `order` is room for one number an arm.
+///
+/// # Panics
+/// When `order` is shorter than `arms`.
+pub fn select<R: Runtime>(
+    arms: &[&dyn Arm<R>],
+    order: &mut [usize],
+    deadline: Nanos,
+) -> Option<usize> {
+    let order = &mut order[..arms.len()];
+    for (number, place) in order.iter_mut().enumerate() {
+        *place = number;
+    }
+    order.sort_unstable_by_key(|&number| arms[number].lock_address());
+    let arms = Arms { arms, order };
+    loop {
+        let wake_at = arms.deadline().min(deadline);
+        let has_clock = wake_at != NEVER && (deadline != 0 || arms.deadline() != NEVER);
+        let now = if has_clock { R::now() } else { 0 };
+        arms.lock();
+        if let Some((number, claimed)) = arms.complete_one(now) {
+            arms.unlock();
+            if let Some(claimed) = claimed {
+                claimed.ready();
+            }
+            arms.arms[number].choose();
+            return Some(number);
+        }
+        if now >= deadline {
+            arms.unlock();
+            return None;
+        }
+        let ticket = Ticket::take();
+        arms.enqueue(ticket);
+        arms.unlock();
+        wait(ticket, wake_at);
+        let token = ticket.token();
+        arms.dequeue(token);
+        if token != TIMED_OUT {
+            arms.arms[token].choose();
+            return Some(token);
+        }
+        // A deadline came: the select's own, or an arm's; the next look tells.
+    }
+}
+
+/// The arms, and the order in which their locks are taken.
+struct Arms<'a, R: Runtime> {
+    arms: &'a [&'a dyn Arm<R>],
+    order: &'a [usize],
+}
+
+impl<'a, R: Runtime> Arms<'a, R> {
+    /// The earliest deadline of an arm.
+    fn deadline(&self) -> Nanos {
+        let deadlines = self.arms.iter().map(|arm| arm.deadline());
+        deadlines.min().unwrap_or(NEVER)
+    }
+
+    /// One arm for each lock, in the order of their addresses.
+    fn locks(&self) -> impl Iterator<Item = &'a dyn Arm<R>> {
+        let (arms, mut last) = (self.arms, NO_LOCK);
+        self.order
+            .iter()
+            .map(move |&number| arms[number])
+            .filter(move |arm| {
+                let address = arm.lock_address();
+                address != std::mem::replace(&mut last, address)
+            })
+    }
+
+    /// Takes all locks (S1).
+    fn lock(&self) {
+        for arm in self.locks() {
+            arm.lock();
+        }
+    }
+
+    /// Gives all locks up.
+    fn unlock(&self) {
+        for arm in self.locks() {
+            // SAFETY: `lock` took the same locks, and each `lock` is followed by one `unlock`.
+            unsafe { arm.unlock() };
+        }
+    }
+
+    /// Does one of the arms that are ready, each with the same probability (S5). All locks are held.
+    fn complete_one(&self, now: Nanos) -> Option<(usize, Option<Claimed<R>>)> {
+        loop {
+            let is_ready = |&number: &usize| {
+                // SAFETY: the caller holds all locks.
+                unsafe { self.arms[number].is_ready(now) }
+            };
+            let ready = (0..self.arms.len()).filter(is_ready).count();
+            let skipped = match ready {
+                0 => return None,
+                1 => 0,
+                _ => R::random() % ready as u64,
+            };
+            let chosen = (0..self.arms.len()).filter(is_ready).nth(skipped as usize);
+            // A waiter seen at the first look may be stale by the second; then all are looked at anew.
+            // Nobody can join a queue meanwhile, so this ends.
+            let Some(number) = chosen else { continue };
+            // SAFETY: the caller holds all locks, and readies the task after them.
+            if let Some(claimed) = unsafe { self.arms[number].try_complete(now) } {
+                return Some((number, claimed));
+            }
+        }
+    }
+
+    /// Puts all arms into their queues (S3). All locks are held.
+    fn enqueue(&self, ticket: Ticket<R>) {
+        for (number, arm) in self.arms.iter().enumerate() {
+            // SAFETY: the caller holds all locks; the arms are borrowed for longer than the wait, and
+            // `dequeue` follows it.
+            unsafe { arm.enqueue(ticket, number) };
+        }
+    }
+
+    /// Takes all arms but the one that was served out of their queues (S4). No lock is held.
+    fn dequeue(&self, served: usize) {
+        for (number, arm) in self.arms.iter().enumerate() {
+            if number != served {
+                arm.dequeue();
+            }
+        }
+    }
+}
+
+/// A list of operations made at run time, to wait for whichever can go first.
+///
+/// The operations ([`RecvArm`](crate::chan::RecvArm), [`SendArm`](crate::chan::SendArm), [`Timeout`])
+/// stay the caller's: what came of the one that was chosen is asked of it.
+pub struct Select<'a, R: Runtime> {
+    arms: Vec<&'a dyn Arm<R>>,
+    order: Vec<usize>,
+}
+
+impl<'a, R: Runtime> Select<'a, R> {
+    /// A list of no operations.
+    pub const fn new() -> Self {
+        Select {
+            arms: Vec::new(),
+            order: Vec::new(),
+        }
+    }
+
+    /// Adds an operation and answers its number: 0 for the first, and so on.
+    ///
+    /// `&mut` keeps the operation from standing in two lists, or twice in one.
+    pub fn add(&mut self, arm: &'a mut impl Arm<R>) -> usize {
+        self.arms.push(arm);
+        self.order.push(0);
+        self.arms.len() - 1
+    }
+
+    /// Waits for one operation, does it and answers its number; parks for ever if there is none.
+    pub fn wait(mut self) -> usize {
+        loop {
+            if let Some(number) = select(&self.arms, &mut self.order, NEVER) {
+                return number;
+            }
+        }
+    }
+
+    /// As [`Select::wait`], until `deadline` at most; 0 does not wait.
+    pub fn wait_deadline(mut self, deadline: Nanos) -> Option<usize> {
+        select(&self.arms, &mut self.order, deadline)
+    }
+}
+
+impl<R: Runtime> Default for Select<'_, R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Select<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Select")
+            .field("arms", &self.arms.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The operation of waiting for a point of time.
+#[derive(Debug)]
+pub struct Timeout {
+    at: Nanos,
+    chosen: Cell<bool>,
+}
+
+impl Timeout {
+    /// Ready from `at` on.
+    pub const fn new(at: Nanos) -> Self {
+        Timeout {
+            at,
+            chosen: Cell::new(false),
+        }
+    }
+
+    /// Whether a select has chosen this operation.
+    pub fn is_chosen(&self) -> bool {
+        self.chosen.get()
+    }
+}
+
+// SAFETY: it has no lock and stands in no queue.
+unsafe impl<R: Runtime> Arm<R> for Timeout {
+    fn lock_address(&self) -> usize {
+        NO_LOCK
+    }
+
+    fn lock(&self) {}
+
+    unsafe fn unlock(&self) {}
+
+    unsafe fn is_ready(&self, now: Nanos) -> bool {
+        now >= self.at
+    }
+
+    unsafe fn try_complete(&self, now: Nanos) -> Option<Option<Claimed<R>>> {
+        (now >= self.at).then_some(None)
+    }
+
+    unsafe fn enqueue(&self, _ticket: Ticket<R>, _token: usize) {}
+
+    fn dequeue(&self) {}
+
+    fn deadline(&self) -> Nanos {
+        self.at
+    }
+
+    fn choose(&self) {
+        self.chosen.set(true);
+    }
+}
