@@ -1,0 +1,100 @@
+//! Everything that must hold before a change is accepted, in the order in which it fails soonest.
+//!
+//! - I1: a step passes only if each of its commands ended with the status it must end with.
+//! - I2: a step that runs tests passes only if some test ran, and none was ignored or printed a line
+//!   starting with `SKIP:`.
+//! - I3: nothing is left out silently: what the toolchain lacks is named, and only Miri and
+//!   ThreadSanitizer may be lacking.
+//! - I4: a command that hangs is ended, with all its children, and fails its step.
+
+mod command;
+mod observed;
+mod steps;
+
+pub use command::Task;
+pub use observed::Observed;
+pub use steps::{Step, steps};
+
+use crate::failure::Failure;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs the steps named in `only`, or all of them; `false` when one failed. What the steps print
+/// goes to the standard output.
+///
+/// # Errors
+/// When a command cannot be started at all.
+pub fn run(root: &Path, only: &[String]) -> Result<bool, Failure> {
+    let started = Instant::now();
+    let mut summary = Vec::new();
+    let mut passed = true;
+    for step in steps()
+        .iter()
+        .filter(|step| only.is_empty() || only.contains(&step.name.into()))
+    {
+        let step_started = Instant::now();
+        println!("\n=== {}: {}", step.name, step.purpose);
+        let outcome = run_step(step, root)?;
+        let seconds = step_started.elapsed().as_secs_f64();
+        let (verdict, note) = match &outcome {
+            Outcome::Passed(note) => ("passed", note),
+            Outcome::Lacking(note) => ("SKIP", note),
+            Outcome::Failed(why) => ("FAILED", why),
+        };
+        let line = format!("{verdict:<7} {:<10} {seconds:>7.1} s  {note}", step.name);
+        println!("=== {line}");
+        summary.push(line);
+        if let Outcome::Failed(_) = outcome {
+            passed = false;
+            break;
+        }
+    }
+    println!("\n=== all steps, {:.1} s", started.elapsed().as_secs_f64());
+    for line in summary {
+        println!("{line}");
+    }
+    Ok(passed)
+}
+
+enum Outcome {
+    Passed(String),
+    /// The toolchain has no such thing, and it may lack it (I3).
+    Lacking(String),
+    Failed(String),
+}
+
+fn run_step(step: &Step, root: &Path) -> Result<Outcome, Failure> {
+    let tasks = match (step.tasks)(root)? {
+        steps::Plan::Run(tasks) => tasks,
+        steps::Plan::Lacking(what) => {
+            println!("SKIP: {}: {what}", step.name);
+            return Ok(Outcome::Lacking(what));
+        }
+        steps::Plan::Done { passed, note } => {
+            return Ok(if passed {
+                Outcome::Passed(note)
+            } else {
+                Outcome::Failed(note)
+            });
+        }
+    };
+    let mut observed = Observed::default();
+    for task in tasks {
+        println!("$ {task}");
+        let status = task.run(root, &mut |line| {
+            println!("{line}");
+            observed.line(line);
+        })?;
+        std::io::stdout()
+            .flush()
+            .map_err(|error| Failure::new(error.to_string()))?;
+        if let Err(why) = task.verdict(status) {
+            return Ok(Outcome::Failed(format!("{task}: {why}")));
+        }
+    }
+    Ok(match observed.verdict(step.runs_tests) {
+        Ok(note) => Outcome::Passed(note),
+        Err(why) => Outcome::Failed(why),
+    })
+}

@@ -1,0 +1,218 @@
+//! The steps of `cargo xtask ci`, cheapest first.
+
+use super::command::Task;
+use crate::failure::Failure;
+use crate::tidy;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// One step.
+#[derive(Debug)]
+pub struct Step {
+    /// What the command line calls it.
+    pub name: &'static str,
+    /// What passing it shows.
+    pub purpose: &'static str,
+    /// Whether it fails unless tests ran.
+    pub runs_tests: bool,
+    /// What it does in the workspace at that folder.
+    pub(super) tasks: fn(&Path) -> Result<Plan, Failure>,
+}
+
+/// What a step has to do.
+pub(super) enum Plan {
+    /// Run these, one after the other.
+    Run(Vec<Task>),
+    /// Nothing: the toolchain lacks what it needs, said in a sentence.
+    Lacking(String),
+    /// Nothing more: it was done while planning.
+    Done { passed: bool, note: String },
+}
+
+/// Every step, in order.
+pub fn steps() -> &'static [Step] {
+    &STEPS
+}
+
+static STEPS: [Step; 12] =
+    [
+        step("lock", "Cargo.lock says what the manifests say", lock),
+        step("fmt", "every file is formatted", |_| {
+            run([Task::new("cargo fmt --all --check", 5)])
+        }),
+        step(
+            "tidy",
+            "arrows, docs, sizes and links are as agreed",
+            tidy_in_process,
+        ),
+        step(
+            "deny",
+            "licences, sources and bans of the dependencies",
+            |_| {
+                run([Task::new(
+                    "cargo deny check --hide-inclusion-graph bans licenses sources",
+                    5,
+                )])
+            },
+        ),
+        step("clippy", "no lint fires", |_| {
+            run([Task::new(
+                "cargo clippy --workspace --all-targets -- -D warnings",
+                15,
+            )])
+        }),
+        step("doc", "the documentation builds without a warning", |_| {
+            run([Task::new("cargo doc --workspace --no-deps", 15)
+                .with("RUSTDOCFLAGS", "-D warnings")])
+        }),
+        tests("test", "the test suite on the default backend", |_| {
+            run([Task::new("cargo test --workspace -- --show-output", 20)])
+        }),
+        tests("threads", "the same suite on the threads backend", |_| {
+            run([Task::new("cargo test --workspace -- --show-output", 20)
+                .with("GAGGLE_BACKEND", "threads")])
+        }),
+        tests(
+            "loom",
+            "the model checker goes through the algorithms' interleavings",
+            |root| {
+                run([
+                    Task::new("cargo test -p gaggle-core --release --test loom_*", 15)
+                        .with("RUSTFLAGS", "--cfg loom")
+                        .with("CARGO_TARGET_DIR", target_folder(root, "loom")),
+                ])
+            },
+        ),
+        tests(
+            "miri",
+            "the algorithms have no undefined behaviour that Miri sees",
+            miri,
+        ),
+        step(
+            "tsan",
+            "the algorithms have no data race that ThreadSanitizer sees",
+            thread_sanitizer,
+        ),
+        step(
+            "bench",
+            "the bench workspace is clean, and its program runs",
+            bench,
+        ),
+    ];
+
+const fn step(
+    name: &'static str,
+    purpose: &'static str,
+    tasks: fn(&Path) -> Result<Plan, Failure>,
+) -> Step {
+    Step {
+        name,
+        purpose,
+        runs_tests: false,
+        tasks,
+    }
+}
+
+const fn tests(
+    name: &'static str,
+    purpose: &'static str,
+    tasks: fn(&Path) -> Result<Plan, Failure>,
+) -> Step {
+    Step {
+        name,
+        purpose,
+        runs_tests: true,
+        tasks,
+    }
+}
+
+fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
+    Ok(Plan::Run(tasks.to_vec()))
+}
+
+fn lock(root: &Path) -> Result<Plan, Failure> {
+    let mut tasks = vec![Task::new("cargo fetch --locked", 10)];
+    if root.join("bench/Cargo.toml").exists() {
+        tasks.push(Task::new(
+            "cargo fetch --locked --manifest-path bench/Cargo.toml",
+            10,
+        ));
+    }
+    Ok(Plan::Run(tasks))
+}
+
+fn tidy_in_process(root: &Path) -> Result<Plan, Failure> {
+    let report = tidy::check(root)?;
+    println!("{report}");
+    Ok(Plan::Done {
+        passed: report.is_clean(),
+        note: format!(
+            "{} files, {} findings",
+            report.file_count,
+            report.findings.len()
+        ),
+    })
+}
+
+fn miri(root: &Path) -> Result<Plan, Failure> {
+    match toolchain_with(&["miri", "--version"]) {
+        None => Ok(Plan::Lacking("no installed toolchain has Miri".to_string())),
+        Some(toolchain) => {
+            run([
+                Task::new(&format!("cargo {toolchain} miri test -p gaggle-core"), 20)
+                    .with("CARGO_TARGET_DIR", target_folder(root, "miri")),
+            ])
+        }
+    }
+}
+
+fn thread_sanitizer(_: &Path) -> Result<Plan, Failure> {
+    Ok(Plan::Lacking(
+        "no installed toolchain has ThreadSanitizer with an instrumented std".into(),
+    ))
+}
+
+fn bench(root: &Path) -> Result<Plan, Failure> {
+    if !root.join("bench/Cargo.toml").exists() {
+        return Ok(Plan::Done {
+            passed: false,
+            note: "there is no bench workspace".to_string(),
+        });
+    }
+    let manifest = "--manifest-path bench/Cargo.toml";
+    let program = format!("cargo run {manifest} --release --quiet --bin gaggle-bench --");
+    run([
+        Task::new(&format!("cargo fmt {manifest} --all --check"), 5),
+        Task::new(
+            &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
+            15,
+        ),
+        Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),
+        // A program that cannot do a workload says so with this status; peers are skipped by it.
+        Task::new(&format!("{program} no-such-workload"), 5).must_exit_with(3),
+    ])
+}
+
+/// The `+name` of an installed toolchain whose cargo can do this, or the empty string for the
+/// default one.
+fn toolchain_with(arguments: &[&str]) -> Option<&'static str> {
+    ["", "+nightly"].into_iter().find(|toolchain| {
+        let mut command = Command::new("cargo");
+        if !toolchain.is_empty() {
+            command.arg(toolchain);
+        }
+        let status = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    })
+}
+
+/// A target folder beside the usual one, so that other compiler flags do not rebuild everything.
+fn target_folder(root: &Path, name: &str) -> String {
+    let base = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    base.join(name).to_string_lossy().into_owned()
+}

@@ -1,0 +1,169 @@
+//! The command line of `cargo xtask`.
+
+use crate::ci;
+use crate::failure::Failure;
+use lexopt::prelude::*;
+use std::ffi::OsString;
+
+/// What `cargo xtask help` prints.
+pub const OVERVIEW: &str = "\
+Gaggle's development commands
+
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  tidy   checks crate and layer arrows, module docs, file sizes, and the documents' links
+  ci     runs every check that a change must pass, as .ci/run does
+  help   prints this
+
+`cargo xtask COMMAND --help` says more about one of them.";
+
+const TIDY: &str = "\
+Checks what no compiler checks
+
+Usage: cargo xtask tidy
+
+  arrows      a crate knows only the crates that the table in xtask/src/tidy/arrows.rs lets it
+              know, in its manifest and in its paths; likewise courier's layers
+  text        every .rs file starts with //! docs; over 800 lines is an error, over 400 a notice;
+              no ignored tests, no todo!
+  unsafe      forbid(unsafe_code) where it is promised; assembly and system calls in gaggle-sys only
+  documents   ARCHITECTURE.md links every decision record, and every numbered invariant a test
+              that exists
+
+Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
+
+const CI: &str = "\
+Runs every check that a change must pass
+
+Usage: cargo xtask ci [--list] [STEP]...
+
+  --list   prints the steps and exits
+  STEP     runs only the named steps, in the usual order
+
+Each step prints its name, its commands, their output and its seconds. The first failing step ends
+the run. A test that prints a line starting with `SKIP:` fails its step, and so does an ignored test:
+what was not run was not checked. Only Miri and ThreadSanitizer may be missing, and are named then.
+
+Needs cargo-deny (cargo install cargo-deny --locked) and GNU timeout.
+
+Exit status: 0 all passed, 1 a step failed, 2 wrong usage.";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub enum Request {
+    /// Print this text.
+    Help(&'static str),
+    /// Run the tidy checks.
+    Tidy,
+    /// Print the steps of `ci`.
+    ListSteps,
+    /// Run the named steps of `ci`, or all of them if none is named.
+    Ci {
+        /// Names of steps, each known to [`ci::steps`].
+        only: Vec<String>,
+    },
+}
+
+/// Reads the arguments after the program's name.
+///
+/// # Errors
+/// An unknown command, step or option, said in a sentence.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Failure> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let command = match next(&mut parser)? {
+        None | Some(Long("help") | Short('h')) => return Ok(Request::Help(OVERVIEW)),
+        Some(Value(command)) => command,
+        Some(other) => return Err(unexpected(other)),
+    };
+    match command.to_str() {
+        Some("help") => match next(&mut parser)? {
+            Some(other) => Err(unexpected(other)),
+            None => Ok(Request::Help(OVERVIEW)),
+        },
+        Some("tidy") => match next(&mut parser)? {
+            Some(Long("help") | Short('h')) => Ok(Request::Help(TIDY)),
+            Some(other) => Err(unexpected(other)),
+            None => Ok(Request::Tidy),
+        },
+        Some("ci") => parse_ci(&mut parser),
+        _ => Err(Failure::new(format!(
+            "no command named {}",
+            command.display()
+        ))),
+    }
+}
+
+fn parse_ci(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
+    let mut only = Vec::new();
+    let mut list = false;
+    while let Some(argument) = next(parser)? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Request::Help(CI)),
+            Long("list") => list = true,
+            Value(name) => {
+                let name = name.to_string_lossy().into_owned();
+                if !ci::steps().iter().any(|step| step.name == name) {
+                    return Err(Failure::new(format!(
+                        "no step named {name}; `cargo xtask ci --list` prints them"
+                    )));
+                }
+                only.push(name);
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    Ok(if list {
+        Request::ListSteps
+    } else {
+        Request::Ci { only }
+    })
+}
+
+fn next(parser: &mut lexopt::Parser) -> Result<Option<lexopt::Arg<'_>>, Failure> {
+    parser
+        .next()
+        .map_err(|error| Failure::new(error.to_string()))
+}
+
+fn unexpected(argument: lexopt::Arg<'_>) -> Failure {
+    Failure::new(argument.unexpected().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        assert_eq!(parsed(""), Ok(Request::Help(OVERVIEW)));
+        assert_eq!(parsed("help"), Ok(Request::Help(OVERVIEW)));
+        assert_eq!(parsed("--help"), Ok(Request::Help(OVERVIEW)));
+        assert_eq!(parsed("tidy --help"), Ok(Request::Help(TIDY)));
+        assert_eq!(parsed("ci --list -h"), Ok(Request::Help(CI)));
+    }
+
+    #[test]
+    fn commands_are_read() {
+        assert_eq!(parsed("tidy"), Ok(Request::Tidy));
+        assert_eq!(parsed("ci"), Ok(Request::Ci { only: vec![] }));
+        assert_eq!(parsed("ci --list"), Ok(Request::ListSteps));
+        let only = vec!["fmt".to_string(), "tidy".to_string()];
+        assert_eq!(parsed("ci fmt tidy"), Ok(Request::Ci { only }));
+    }
+
+    #[test]
+    fn wrong_usage_is_named() {
+        assert_eq!(parsed("tydi"), Err("no command named tydi".into()));
+        assert!(
+            parsed("ci no-such-step")
+                .unwrap_err()
+                .starts_with("no step named no-such-step")
+        );
+        assert!(parsed("tidy --fix").unwrap_err().contains("--fix"));
+    }
+}

@@ -1,0 +1,13 @@
+//! Gaggle's development commands: what `cargo xtask` runs.
+//!
+//! - [`tidy`] keeps the rules that no compiler knows: which crate may know which, where assembly and
+//!   system calls live, that every module says what it is, that documents link what exists.
+//! - [`ci`] runs everything that must hold before a change is accepted, step by step.
+//! - [`cli`] reads the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod ci;
+pub mod cli;
+pub mod failure;
+pub mod tidy;
