@@ -28,6 +28,8 @@ const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long aborted connections have to notice that their socket is gone.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// How many clients may wait to be accepted; the system caps it by its own limit, as Go does.
+const BACKLOG: i32 = 65_535;
 /// hyper's own minimum of the buffer in which a head must fit.
 const HEAD_BUFFER_BYTES_MIN: usize = 8 * 1024;
 
@@ -268,6 +270,9 @@ impl Server {
         out_of_time: impl FnOnce(),
     ) -> io::Result<Stopped> {
         let connections = Arc::new(Connections::default());
+        // std lets 128 clients wait to be accepted, and beyond it they wait a second or more before they
+        // try again. An error would mean that it does not listen, which accept reports better.
+        let _ = SockRef::from(&listener).listen(BACKLOG);
         let listener = Arc::new(listener);
         let stop = context.after_func({
             let (connections, listener) = (Arc::clone(&connections), Arc::clone(&listener));
