@@ -9,6 +9,7 @@ pub mod contract;
 pub mod idle;
 pub mod injector;
 pub mod lock;
+pub mod p_handoff;
 pub mod run_queue;
 pub mod select;
 mod select_lock;
