@@ -12,6 +12,10 @@ use std::ops::{Deref, DerefMut};
 pub(crate) struct Guarded<S, L: RawLock> {
     raw: L,
     state: UnsafeCell<S>,
+    /// What the model checker has for an address: it replays a run from its start, and the same locks
+    /// must then come in the same order, wherever the allocator puts them.
+    #[cfg(loom)]
+    number: usize,
 }
 
 // SAFETY: the raw lock lets one holder at a time reach the state, so sharing the whole only moves
@@ -24,6 +28,14 @@ impl<S, L: RawLock> Guarded<S, L> {
         Guarded {
             raw: L::new(),
             state: UnsafeCell::new(state),
+            #[cfg(loom)]
+            number: {
+                use std::sync::atomic::{AtomicUsize, Ordering};
+                static CREATED: AtomicUsize = AtomicUsize::new(1);
+                // Relaxed: only the numbers' own order matters. Not the model's atomic: it would be
+                // an event of the run.
+                CREATED.fetch_add(1, Ordering::Relaxed)
+            },
         }
     }
 
@@ -60,6 +72,9 @@ impl<S, L: RawLock> Guarded<S, L> {
 
     /// Where the lock is: the order in which several are taken, and what tells two apart.
     pub(crate) fn address(&self) -> usize {
+        #[cfg(loom)]
+        return self.number;
+        #[cfg(not(loom))]
         std::ptr::from_ref(self).addr()
     }
 }

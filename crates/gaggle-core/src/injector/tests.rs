@@ -1,4 +1,4 @@
-//! The list and the global queue on ordinary threads; `tests/loom_injector.rs` has the model.
+//! The list and the global queue on ordinary threads; `tests/loom_run_queue.rs` has the model.
 
 use super::*;
 use std::sync::{Condvar, Mutex};
