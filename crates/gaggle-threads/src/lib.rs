@@ -42,13 +42,6 @@ pub fn set_processors(processors: usize) -> usize {
     before
 }
 
-impl Threads {
-    /// [`Runtime::park_until`] for a ticket of whichever runtime dispatches to this backend.
-    pub fn park_until_with<R: Runtime>(ticket: Ticket<R>, deadline: Nanos) {
-        park::park_until(ticket, deadline);
-    }
-}
-
 impl Runtime for Threads {
     type Lock = Lock;
     type Timer = Timer;

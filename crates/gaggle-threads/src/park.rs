@@ -137,10 +137,10 @@ pub(crate) fn park() {
     debug_assert!(readied, "C1");
 }
 
-/// [`Runtime::park_until`], for a ticket of any runtime that runs on this backend.
+/// [`Runtime::park_until`].
 ///
 /// The sleeping thread is its own timer: it wakes at the deadline and claims its ticket itself.
-pub(crate) fn park_until<R: Runtime>(ticket: Ticket<R>, deadline: Nanos) {
+pub(crate) fn park_until(ticket: Ticket<crate::Threads>, deadline: Nanos) {
     let parker = parker();
     debug_assert!(
         std::ptr::eq(ticket.task(), &parker.task),

@@ -218,6 +218,15 @@ macro_rules! on_backend {
 #[derive(Debug)]
 pub(crate) struct Dispatch;
 
+/// The same wait of the calling task as a ticket of its backend; `None` when it has been claimed, so
+/// that all that is left to do is to park.
+fn ticket_for<B: Runtime>(ticket: Ticket<Dispatch>) -> Option<Ticket<B>> {
+    // Read before the look at `ticket`: a task's waits are numbered upwards, so if `ticket` is still
+    // the current wait afterwards, this is the same one.
+    let same = Ticket::of(ticket.task());
+    ticket.is_waiting().then_some(same)
+}
+
 /// A timer of whichever backend started it.
 #[derive(Debug)]
 pub(crate) enum AnyTimer {
@@ -251,7 +260,10 @@ impl Runtime for Dispatch {
 
     #[inline]
     fn park_until(ticket: Ticket<Self>, deadline: Nanos) {
-        on_backend!(B => B::park_until_with(ticket, deadline))
+        on_backend!(B => match ticket_for::<B>(ticket) {
+            Some(ticket) => B::park_until(ticket, deadline),
+            None => B::park(),
+        })
     }
 
     #[inline]

@@ -5,7 +5,7 @@
 //! - A3: only the parker's owner waits on it, so there is one ticket at most.
 
 use crate::backend::Dispatch;
-use gaggle_core::contract::{NEVER, Nanos, Runtime};
+use gaggle_core::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
 use gaggle_core::lock::Lock;
 use gaggle_core::task::Ticket;
 
@@ -14,7 +14,7 @@ enum Permit {
     None,
     /// Given, and not yet taken.
     Given,
-    /// The owner waits for it.
+    /// The owner waits for it, or did so until its deadline.
     Awaited(Ticket<Dispatch>),
 }
 
@@ -51,14 +51,9 @@ impl Parker {
             return true;
         }
         Dispatch::park_until(ticket, deadline);
-        if ticket.token() != gaggle_core::contract::TIMED_OUT {
-            return true;
-        }
-        // The ticket is dead, but whoever gives the permit from now on must keep it (A1).
-        matches!(
-            std::mem::replace(&mut *self.permit.lock(), Permit::None),
-            Permit::Given
-        )
+        // After a time-out the dead ticket stays: whoever gives the permit fails to claim it and keeps
+        // the permit (A1), and the next wait puts its own ticket in its place.
+        ticket.token() != TIMED_OUT
     }
 
     /// Gives the permit (A1).
@@ -75,7 +70,7 @@ impl Parker {
                 drop(permit);
                 claimed.ready();
             }
-            // Nobody waits, or the deadline won and its owner will look once more.
+            // Nobody waits, or the deadline won.
             None => *permit = Permit::Given,
         }
     }

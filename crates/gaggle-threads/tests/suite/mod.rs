@@ -185,6 +185,29 @@ fn deadline_and_claim_race_without_losing_or_doubling_a_ready() {
 }
 
 #[test]
+fn deadline_that_comes_after_the_claim_waits_for_the_ready() {
+    everywhere(|| {
+        let readied = Arc::new(AtomicUsize::new(0));
+        for round in 1..=100 {
+            let ticket = Ticket::<Backend>::take();
+            let claimed = ticket.claim(round).expect("nobody else claims");
+            let before = Arc::clone(&readied);
+            let entry: Entry = Box::new(move || {
+                for _ in 0..10 {
+                    Backend::yield_now();
+                }
+                before.store(round, Ordering::Relaxed);
+                claimed.ready();
+            });
+            Backend::spawn(options(), entry).unwrap();
+            Backend::park_until(ticket, 0);
+            assert_eq!(readied.load(Ordering::Relaxed), round, "C1");
+            assert_eq!(ticket.token(), round);
+        }
+    });
+}
+
+#[test]
 fn goroutines_have_distinct_tasks_and_numbers() {
     begin();
     assert_eq!(Backend::current_id(), None);
