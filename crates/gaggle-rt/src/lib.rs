@@ -1,1 +1,111 @@
-//! Placeholder.
+//! The green backend: goroutines with thread-local storage of their own, scheduled M:N over a few OS
+//! threads.
+//!
+//! `HACKING.md` beside this file says how it works and who may block where. The crate is empty where
+//! the backend cannot be compiled (see `build.rs`).
+#![cfg(green)]
+
+mod blocking;
+mod find_work;
+mod foreign;
+mod g;
+mod green;
+mod hooks;
+mod lock;
+mod m;
+mod netpoll;
+mod p;
+mod sched;
+mod self_check;
+mod slot;
+mod sysmon;
+mod thread_tls;
+mod timers;
+
+pub use green::{Green, Timer};
+pub use lock::Lock;
+pub use self_check::Refusal;
+
+use gaggle_sys::glibc::template::Template;
+use std::fmt;
+use std::sync::OnceLock;
+
+static TEMPLATE: OnceLock<Template> = OnceLock::new();
+
+/// The template of goroutines' thread-local storage.
+fn template() -> &'static Template {
+    TEMPLATE
+        .get()
+        .expect("the template is found before any goroutine starts")
+}
+
+/// Starts the runtime: once, before any goroutine. `processors` is GOMAXPROCS; `None`: as many as the
+/// machine, the affinity mask and the control group allow.
+///
+/// # Errors
+/// The self-check that failed: the process must use another backend.
+pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
+    let modules = gaggle_sys::glibc::modules::loaded();
+    gaggle_sys::glibc::platform::check(&modules)?;
+    let template = Template::discover(&modules)?;
+    // SAFETY: no thread switches yet: Ms are made below.
+    unsafe { gaggle_sys::arch::set_malloc_words(template.malloc_words()) };
+    let _ = TEMPLATE.set(template);
+    let processors =
+        processors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let processors = processors.clamp(1, p::MAX) as u32;
+    let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
+    netpoll::start().map_err(failed)?;
+    p::make_table().map_err(failed)?;
+    hooks::start();
+    p::set_count(processors);
+    for number in 0..processors {
+        find_work::IDLE.put(number);
+    }
+    // One M for each P, and a spare for the first blocking call.
+    for _ in 0..=processors {
+        sysmon::start_machine().map_err(failed)?;
+    }
+    sysmon::start().map_err(failed)?;
+    self_check::probe()
+}
+
+/// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches.
+pub fn set_processors(count: usize) -> usize {
+    let count = count.clamp(1, p::MAX) as u32;
+    let before = p::set_count(count);
+    for number in before..count {
+        // A P that was dropped and is wanted again, or is new, belongs to nobody.
+        find_work::IDLE.put(number);
+        sysmon::want_machine();
+        find_work::notify();
+    }
+    before as usize
+}
+
+/// How often a started goroutine went on on another OS thread than before, in all.
+pub fn migrations() -> u64 {
+    sched::migrations()
+}
+
+/// How often the calling goroutine went on on another OS thread than before; 0 on a foreign thread.
+pub fn own_migrations() -> u32 {
+    sched::current().map_or(0, |g| g.migrations.get())
+}
+
+/// How often a P went on without the OS thread of a blocked call.
+pub fn hand_offs() -> u64 {
+    blocking::hand_offs()
+}
+
+/// How many OS threads run goroutines, or are kept for that.
+pub fn machines() -> usize {
+    m::count() as usize
+}
+
+/// Ends the process for a reason that no goroutine can be told of, as Go's fatal errors do.
+fn fatal(reason: fmt::Arguments<'_>) -> ! {
+    eprintln!("fatal error: {reason}");
+    // SAFETY: ends the process without running anything of it.
+    unsafe { libc::_exit(2) }
+}

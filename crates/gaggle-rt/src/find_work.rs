@@ -1,0 +1,358 @@
+//! Where an M looks for a goroutine to run, and how it sleeps when there is none.
+//!
+//! The search, in order: due timers, the P's own queue, the global queue, the netpoller, the queues
+//! of other Ps. Every [`FAIRNESS_TICKS`]th time the netpoller, the global queue and the oldest of the
+//! own queue come first, so that none of them starves (Go's `schedule` and `findRunnable`,
+//! runtime/proc.go).
+//!
+//! - F1: work is published first and [`notify`] called after; an M that goes to sleep gives its P up
+//!   first and looks at all queues after. With the fences of [`Idle`] one of the two sees the other.
+//! - F2: at most one M sleeps in the netpoller. It publishes until when it sleeps ([`UNTIL`]) before
+//!   it looks at the timers' deadlines; whoever adds an earlier timer, or puts a P with one into the
+//!   idle set, interrupts it.
+//! - F3: only the M that sleeps in the netpoller drains its interruption.
+//! - F4: while no P is idle, the sleeping poller ignores timers (their Ps are held by Ms that look at
+//!   them); an M that puts its P into the idle set looks whether the poller sleeps too long.
+
+use crate::g::{G, from_link};
+use crate::lock::Lock;
+use crate::m::{self, M, POLLER};
+use crate::netpoll;
+use crate::p::{self, P};
+use crate::sched;
+use gaggle_core::contract::{NEVER, Nanos};
+use gaggle_core::idle::Idle;
+use gaggle_core::injector::{Batch, Injector};
+use gaggle_sys::clock;
+use std::ptr::null_mut;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Every how many switches of a P the fair order applies (a prime, as Go's).
+pub const FAIRNESS_TICKS: u32 = 61;
+
+/// Passes over the other Ps before an M gives up stealing.
+const STEAL_PASSES: u32 = 4;
+
+static INJECTOR: LazyLock<Injector<G, Lock>> = LazyLock::new(Injector::new);
+
+/// Which Ps are idle, and how many Ms spin.
+pub static IDLE: Idle = Idle::new();
+
+/// Until when the M in the netpoller sleeps (F2); 0 while none sleeps there.
+static UNTIL: AtomicU64 = AtomicU64::new(0);
+
+/// The global queue.
+pub fn injector() -> &'static Injector<G, Lock> {
+    &INJECTOR
+}
+
+/// Says that work has been published; whether an M was woken for it (F1).
+pub fn notify() -> bool {
+    match IDLE.notify() {
+        Some(number) => wake(number, true),
+        None => false,
+    }
+}
+
+/// Gives the P `number`, which the caller took from the idle set, to an idle M.
+pub fn wake(number: u32, spinning: bool) -> bool {
+    if let Some(m) = m::take_idle() {
+        m.give(number, spinning);
+        return true;
+    }
+    IDLE.put(number);
+    if spinning {
+        IDLE.spin_end();
+    }
+    crate::sysmon::want_machine();
+    false
+}
+
+/// Says that a timer with this deadline became the first of its P.
+pub fn timer_added(deadline: Nanos) {
+    // SeqCst fence: F2 and F4: the timer was published before, the idle set is read after.
+    fence(Ordering::SeqCst);
+    if IDLE.count() == 0 {
+        return; // F4: whoever puts a P there looks at the deadlines
+    }
+    if POLLER.load(Ordering::SeqCst).is_null() {
+        notify();
+    } else if deadline < UNTIL.load(Ordering::SeqCst) {
+        netpoll::interrupt();
+    }
+}
+
+/// After a P was put into the idle set by an M that does not go on to sleep here: if there is work,
+/// or nobody watches the netpoller for what is waited for, an M is woken with it.
+pub fn look_after(number: u32) {
+    let unwatched = POLLER.load(Ordering::SeqCst).is_null()
+        && (netpoll::waiters() > 0 || first_deadline() != NEVER);
+    if (any_work() || unwatched) && IDLE.take_this(number) {
+        wake(number, false);
+    } else if first_deadline() < UNTIL.load(Ordering::SeqCst) {
+        netpoll::interrupt(); // F4
+    }
+}
+
+/// The earliest deadline of any P.
+fn first_deadline() -> Nanos {
+    p::all()
+        .iter()
+        .map(|p| p.timers.first())
+        .min()
+        .unwrap_or(NEVER)
+}
+
+/// An M's life on its own stack.
+pub fn schedule(m: &'static M) -> ! {
+    loop {
+        let g = m.handed.take().unwrap_or_else(|| find(m));
+        if m.spinning.replace(false) && IDLE.spin_end() {
+            // The last spinner found work: there may be more than it can do.
+            notify();
+        }
+        sched::run(m, g);
+    }
+}
+
+/// Finds a goroutine to run, sleeping as long as there is none.
+fn find(m: &'static M) -> &'static G {
+    loop {
+        let Some(p) = m.p() else {
+            match IDLE.take() {
+                Some(number) => m.acquire(p::at(number)),
+                None => sleep(m),
+            }
+            continue;
+        };
+        if p.number >= p::count() {
+            retire(m, p);
+            continue;
+        }
+        if let Some(g) = search(m, p) {
+            return g;
+        }
+        go_idle(m, p);
+    }
+}
+
+/// One search without sleeping.
+fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
+    run_timers(p);
+    // SAFETY: this M holds the P (P1), for this and the operations on its queue below.
+    let pop = || unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+    if p.tick.get().is_multiple_of(FAIRNESS_TICKS) {
+        p.tick.set(p.tick.get().wrapping_add(1));
+        poll_now();
+        // SAFETY: as above.
+        let fair = injector().pop().or_else(|| unsafe { p.queue.pop_ring() });
+        if let Some(g) = fair {
+            return Some(from_link(g));
+        }
+    }
+    if let Some(g) = pop() {
+        return Some(g);
+    }
+    let share = injector().share(p::count() as usize);
+    // SAFETY: as above.
+    if let Some(g) = unsafe { injector().pop_into(&p.queue, share) } {
+        return Some(from_link(g));
+    }
+    if poll_now()
+        && let Some(g) = pop()
+    {
+        return Some(g);
+    }
+    let busy = p::count().saturating_sub(IDLE.count());
+    if m.spinning.get() || IDLE.spin_begin((busy / 2).max(1)) {
+        m.spinning.set(true);
+        return steal(m, p);
+    }
+    None
+}
+
+/// Readies what is due on `p`; whether there was anything.
+fn run_timers(p: &'static P) -> bool {
+    if p.timers.first_hint() == NEVER {
+        return false;
+    }
+    let mut ready = Batch::new();
+    p.timers.run(clock::now(), &mut ready);
+    let any = !ready.is_empty();
+    sched::ready_batch(ready);
+    any
+}
+
+/// Asks the netpoller without waiting; whether it readied anything.
+fn poll_now() -> bool {
+    if netpoll::waiters() == 0 {
+        return false;
+    }
+    let mut ready = Batch::new();
+    netpoll::poll(Some(0), false, &mut ready);
+    let any = !ready.is_empty();
+    sched::ready_batch(ready);
+    any
+}
+
+/// Steals from the other Ps, in random order; in the last pass also their due timers and what they
+/// would run next.
+fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
+    let all = p::all();
+    for pass in 0..STEAL_PASSES {
+        let last = pass + 1 == STEAL_PASSES;
+        let start = m.random() as usize % all.len();
+        for offset in 0..all.len() {
+            let victim = &all[(start + offset) % all.len()];
+            if std::ptr::eq(victim, p) {
+                continue;
+            }
+            // SAFETY: this M holds `p`.
+            if let Some(g) = unsafe { victim.queue.steal_into(&p.queue, last) } {
+                return Some(from_link(g));
+            }
+            if last && run_timers(victim) {
+                // SAFETY: as above; the timers' goroutines were put into this P's queue.
+                return unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+            }
+        }
+        if !injector().is_empty() {
+            // SAFETY: as above.
+            if let Some(g) = unsafe { injector().pop_into(&p.queue, 1) } {
+                return Some(from_link(g));
+            }
+        }
+    }
+    None
+}
+
+/// Whether any queue holds work, or any timer is due.
+fn any_work() -> bool {
+    !injector().is_empty()
+        || p::all().iter().any(|p| !p.queue.is_empty())
+        || first_deadline() <= clock::now()
+}
+
+/// Gives the P up and sleeps, unless work appeared meanwhile (F1).
+fn go_idle(m: &'static M, p: &'static P) {
+    m.release();
+    IDLE.put(p.number);
+    if m.spinning.replace(false) {
+        IDLE.spin_end();
+    }
+    // SeqCst fence: F1, pairs with the one in `Idle::notify`.
+    fence(Ordering::SeqCst);
+    if any_work()
+        && let Some(number) = IDLE.take()
+    {
+        m.acquire(p::at(number));
+        m.spinning.set(IDLE.spin_begin(u32::MAX));
+        return;
+    }
+    // F4.
+    if !POLLER.load(Ordering::SeqCst).is_null() && first_deadline() < UNTIL.load(Ordering::SeqCst) {
+        netpoll::interrupt();
+    }
+    m::go_idle(m);
+    // SeqCst: F2, with `timer_added`.
+    let sole = POLLER.compare_exchange(
+        null_mut(),
+        std::ptr::from_ref(m).cast_mut(),
+        Ordering::SeqCst,
+        Ordering::SeqCst,
+    );
+    if sole.is_ok() {
+        sleep_in_netpoll(m);
+        POLLER.store(null_mut(), Ordering::SeqCst);
+    } else {
+        m.sleep();
+        m.take_given();
+    }
+}
+
+/// Sleeps, without a P, until one is given.
+fn sleep(m: &'static M) {
+    m::go_idle(m);
+    m.sleep();
+    m.take_given();
+}
+
+/// Sleeps in the netpoller until work comes out of it, a timer is due, or a P is given; returns with
+/// a P held.
+fn sleep_in_netpoll(m: &'static M) {
+    // SeqCst: with `M::give`: either it sees `polling`, or this thread sees the note.
+    m.polling.store(true, Ordering::SeqCst);
+    loop {
+        let mut ready = Batch::new();
+        if !m.is_noted() {
+            wait_for_events(m, &mut ready);
+        }
+        let due = ready.is_empty() && first_deadline() <= clock::now();
+        if m.is_noted() || !m::leave_idle_if(m, !ready.is_empty() || due) {
+            // Somebody took this M from the idle list, and has given or is giving it a P.
+            m.polling.store(false, Ordering::SeqCst);
+            UNTIL.store(0, Ordering::SeqCst);
+            m.sleep();
+            m.take_given();
+            sched::ready_batch(ready);
+            return;
+        }
+        if ready.is_empty() && !due {
+            continue; // interrupted for an earlier timer, or for nothing; still in the idle list
+        }
+        if let Some(number) = IDLE.take() {
+            m.polling.store(false, Ordering::SeqCst);
+            UNTIL.store(0, Ordering::SeqCst);
+            m.acquire(p::at(number));
+            sched::ready_batch(ready);
+            return;
+        }
+        // All Ps are busy: they will find the goroutines in the global queue.
+        sched::ready_batch(ready);
+        m::go_idle(m);
+    }
+}
+
+/// Waits in the netpoller until an event, an interruption, or the first deadline.
+fn wait_for_events(m: &'static M, ready: &mut Batch<G>) {
+    let until = loop {
+        // F4: without an idle P nothing could be run at the deadline.
+        let until = if IDLE.count() > 0 {
+            first_deadline()
+        } else {
+            NEVER
+        };
+        // SeqCst: F2: published before the deadlines are looked at again.
+        UNTIL.store(until, Ordering::SeqCst);
+        let again = if IDLE.count() > 0 {
+            first_deadline()
+        } else {
+            NEVER
+        };
+        if again >= until {
+            break until;
+        }
+    };
+    if m.is_noted() {
+        return;
+    }
+    let nanos = (until != NEVER).then(|| until.saturating_sub(clock::now()));
+    netpoll::poll(nanos, true, ready);
+}
+
+/// Empties a P that is no longer wanted, and lets go of it (P2).
+fn retire(m: &'static M, p: &'static P) {
+    let mut left = Batch::new();
+    // SAFETY: this M holds the P.
+    while let Some((g, _)) = unsafe { p.queue.pop() } {
+        // SAFETY: taken from the queue: in no list now; records live for ever.
+        unsafe { left.push_back(g) };
+    }
+    injector().push_batch(left);
+    m.release();
+    if m.spinning.replace(false) {
+        IDLE.spin_end();
+    }
+    notify();
+}

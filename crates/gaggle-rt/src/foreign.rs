@@ -1,0 +1,121 @@
+//! OS threads that call into the runtime without being a goroutine: main, and what the program or a
+//! library made. They park on a futex.
+//!
+//! - X1: a foreign task lives for ever and serves one OS thread at a time: it is given back when the
+//!   thread ends, so a late `ready` reaches a task, and at worst lets a later `park` return early,
+//!   which every waiter here checks for.
+
+use crate::Green;
+use crate::lock::Lock;
+use gaggle_core::contract::{Nanos, TIMED_OUT};
+use gaggle_core::lock::Lock as Guarded;
+use gaggle_core::task::{Task, Ticket};
+use gaggle_sys::{clock, futex};
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// [`Task::kind`] of a foreign thread.
+pub const KIND_FOREIGN: u8 = 2;
+
+/// A foreign thread's task.
+#[repr(C)]
+pub struct Foreign {
+    task: Task,
+    /// 1: readied and not yet parked.
+    permit: AtomicU32,
+}
+
+static FREE: LazyLock<Guarded<Vec<&'static Foreign>, Lock>> =
+    LazyLock::new(|| Guarded::new(Vec::new()));
+
+struct Held(&'static Foreign);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Relaxed: nobody waits on it now; a permit that comes later is X1's case.
+        self.0.permit.store(0, Ordering::Relaxed);
+        FREE.lock().push(self.0);
+    }
+}
+
+thread_local! {
+    static HELD: Held = Held(take());
+    /// The same, without a destructor, so that it can be read while the thread ends.
+    static CURRENT: Cell<Option<&'static Foreign>> = const { Cell::new(None) };
+}
+
+fn take() -> &'static Foreign {
+    let free = FREE.lock().pop();
+    free.unwrap_or_else(|| {
+        Box::leak(Box::new(Foreign {
+            task: Task::new(KIND_FOREIGN),
+            permit: AtomicU32::new(0),
+        }))
+    })
+}
+
+/// The calling thread's task.
+pub fn current() -> &'static Foreign {
+    CURRENT.get().unwrap_or_else(|| {
+        // A thread that first parks while its thread-local destructors run gets a task for good.
+        let task = HELD.try_with(|held| held.0).unwrap_or_else(|_| take());
+        CURRENT.set(Some(task));
+        task
+    })
+}
+
+impl Foreign {
+    /// This thread's task as the algorithms see it.
+    pub fn as_task(&'static self) -> &'static Task {
+        // SAFETY: the task is the first field; going through the record's own address keeps the right
+        // to come back in `of`.
+        unsafe { &*std::ptr::from_ref(self).cast::<Task>() }
+    }
+
+    /// The foreign task that `task` belongs to.
+    ///
+    /// # Safety
+    /// The task is of [`KIND_FOREIGN`].
+    pub unsafe fn of(task: &'static Task) -> &'static Foreign {
+        // SAFETY: tasks of this kind are made only as the first field of a Foreign (`repr(C)`).
+        unsafe { &*std::ptr::from_ref(task).cast::<Foreign>() }
+    }
+
+    /// Lets its `park` return.
+    pub fn ready(&self) {
+        // Release: pairs with the Acquire in `park`.
+        self.permit.store(1, Ordering::Release);
+        futex::wake(&self.permit, 1);
+    }
+
+    /// Blocks the calling thread, whose task this is, until readied.
+    pub fn park(&self) {
+        // Acquire: pairs with the Release in `ready`.
+        while self.permit.swap(0, Ordering::Acquire) == 0 {
+            futex::wait(&self.permit, 0, None);
+        }
+    }
+
+    /// As `park`, but claims `ticket` itself at `deadline`.
+    pub fn park_until(&self, ticket: Ticket<Green>, deadline: Nanos) {
+        loop {
+            // Acquire: pairs with the Release in `ready`.
+            if self.permit.swap(0, Ordering::Acquire) != 0 {
+                return;
+            }
+            let now = clock::now();
+            if now >= deadline {
+                match ticket.claim(TIMED_OUT) {
+                    // The claim is its own: it need not be readied to know.
+                    Some(claimed) => {
+                        claimed.into_task();
+                        return;
+                    }
+                    None => return self.park(),
+                }
+            }
+            futex::wait(&self.permit, 0, Some(deadline - now));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! G: a goroutine's record, and the pool that records come from.
+//!
+//! A record is small and is all that a goroutine has until it first runs: only then does it get a
+//! slot (stack and thread-local storage, [`crate::slot`]).
+//!
+//! - G1: records are never unmapped and keep their type: a stale reference reaches a record, if of a
+//!   later goroutine, and every use that could be stale is decided by the task's sequence.
+//! - G2: the plain cells of a record belong to whoever holds the goroutine: the M that runs it, or
+//!   the one thread that took it from a queue, a timer or the pool.
+//! - G3: `on` names the M on whose processor the goroutine's stack is in use, and is null else. It is
+//!   set before the switch to the goroutine and cleared by the context that was switched to after
+//!   it, so a goroutine that has been readied early is run by nobody until it is clear.
+
+use crate::lock::Lock;
+use crate::m::M;
+use crate::slot::Slot;
+use crate::thread_tls::Destructor;
+use gaggle_core::contract::{Entry, SpawnOptions};
+use gaggle_core::injector::{Batch, Link};
+use gaggle_core::lock::Lock as Guarded;
+use gaggle_core::task::Task;
+use gaggle_core::timer_heap::TimerNode;
+use gaggle_sys::stack::map;
+use std::cell::Cell;
+use std::panic::Location;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// [`Task::kind`] of a goroutine; foreign threads have another.
+pub const KIND_GOROUTINE: u8 = 1;
+
+/// The wait that a goroutine's timer would end, and its place in a timer heap.
+#[derive(Debug)]
+pub struct GTimer {
+    /// Place in the heap; `u32::MAX` when in none. Under the heap's lock.
+    pub index: Cell<u32>,
+    /// Whose heap it is or was in.
+    pub processor: Cell<u32>,
+}
+
+/// A goroutine. `&'static G` is how all parts of the runtime refer to one (G1).
+#[repr(C)]
+pub struct G {
+    /// First, so that a `&Task` of this kind is a `&G`.
+    pub task: Task,
+    /// Where it goes on when it does not run.
+    pub stack_pointer: Cell<usize>,
+    /// Its FS base.
+    pub fs: Cell<usize>,
+    /// See G3.
+    pub on: AtomicPtr<M>,
+    next: Cell<Option<NonNull<G>>>,
+    /// Its number, from 1, never used again.
+    pub id: Cell<u64>,
+    /// What it runs, until it starts.
+    pub entry: Cell<Option<Entry>>,
+    /// Its stack and thread-local storage, once it has started.
+    pub slot: Cell<Option<&'static Slot>>,
+    /// Destructors of its thread-local variables, the last registered first.
+    pub destructors: Cell<*mut Destructor>,
+    /// The timer of its current wait; the ticket that the timer claims is taken from the heap entry.
+    pub timer: GTimer,
+    /// The ticket of the current wait with a deadline.
+    pub timer_ticket: Cell<Option<gaggle_core::task::Ticket<crate::Green>>>,
+    /// Its name, if it was given one.
+    pub name: Cell<Option<Arc<str>>>,
+    /// Where it was started.
+    pub location: Cell<Option<&'static Location<'static>>>,
+    /// log2 of the stack size in bytes.
+    pub stack_class: Cell<u8>,
+    /// It has ended; whoever is switched to next puts it back into the pool.
+    pub ended: Cell<bool>,
+    /// How often it went on on another M than before.
+    pub migrations: Cell<u32>,
+    /// The M that ran it last, for counting migrations.
+    pub last_m: Cell<u32>,
+}
+
+// SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
+// and holding passes from thread to thread through queues and locks that order memory.
+unsafe impl Sync for G {}
+
+impl std::fmt::Debug for G {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("G")
+            .field("id", &self.id.get())
+            .finish_non_exhaustive()
+    }
+}
+
+// SAFETY: `next` is at one place for the record's whole life, only lists touch it, and records live
+// for ever (G1).
+unsafe impl Link for G {
+    unsafe fn next(this: NonNull<Self>) -> *const Cell<Option<NonNull<Self>>> {
+        // SAFETY: the caller says that `this` is live.
+        unsafe { &raw const (*this.as_ptr()).next }
+    }
+}
+
+// SAFETY: as for `Link`; the index is touched only under the heap's lock.
+unsafe impl TimerNode for G {
+    unsafe fn index_cell(this: NonNull<Self>) -> *const Cell<u32> {
+        // SAFETY: the caller says that `this` is live.
+        unsafe { &raw const (*this.as_ptr()).timer.index }
+    }
+}
+
+/// A queue's pointer as a reference.
+pub fn from_link(pointer: NonNull<G>) -> &'static G {
+    // SAFETY: every pointer in our queues was made from a record of the pool, which lives for ever.
+    unsafe { pointer.as_ref() }
+}
+
+impl G {
+    /// The goroutine that `task` belongs to.
+    ///
+    /// # Safety
+    /// The task is of [`KIND_GOROUTINE`].
+    pub unsafe fn of(task: &'static Task) -> &'static G {
+        // SAFETY: tasks of this kind are made only as the first field of a G (`repr(C)`), and the
+        // reference was derived from the whole record's (`task`).
+        unsafe { &*std::ptr::from_ref(task).cast::<G>() }
+    }
+
+    /// This goroutine's task.
+    pub fn as_task(&'static self) -> &'static Task {
+        // SAFETY: the task is the first field; going through the record's own address keeps the
+        // right to come back in `of`.
+        unsafe { &*std::ptr::from_ref(self).cast::<Task>() }
+    }
+
+    /// Whether its stack is in use on some M at this moment (G3).
+    pub fn is_on_processor(&self) -> bool {
+        // Acquire: pairs with the Release in `leave_processor`; what the goroutine did and its saved
+        // stack pointer are visible once this says no.
+        !self.on.load(Ordering::Acquire).is_null()
+    }
+
+    /// Clears G3; called by the context that was switched to from this goroutine.
+    pub fn leave_processor(&self) {
+        // Release: pairs with the Acquire in `is_on_processor`.
+        self.on.store(null_mut(), Ordering::Release);
+    }
+
+    /// The M that runs this goroutine, asked by the goroutine itself.
+    pub fn machine(&self) -> &'static M {
+        // Relaxed: this goroutine runs, so its own M wrote the field before switching to it.
+        let machine = self.on.load(Ordering::Relaxed);
+        debug_assert!(!machine.is_null(), "G3: a running goroutine is on an M");
+        // SAFETY: Ms are never freed, and G3 says that a running goroutine's `on` names one.
+        unsafe { &*machine }
+    }
+}
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Records that no P has in its own list.
+static POOL: LazyLock<Guarded<Batch<G>, Lock>> = LazyLock::new(|| Guarded::new(Batch::new()));
+
+/// Bytes mapped at a time for new records.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// How many records move between a P's list and the common pool at a time.
+const EXCHANGE: usize = 64;
+
+/// Fills `list` with a few records from the common pool, or from new memory.
+///
+/// # Errors
+/// When the kernel has no memory.
+pub fn refill(list: &mut Batch<G>) -> std::io::Result<()> {
+    let mut pool = POOL.lock();
+    if pool.is_empty() {
+        let chunk = map::reserve(CHUNK_BYTES)?;
+        for index in 0..CHUNK_BYTES / size_of::<G>() {
+            let record = (chunk + index * size_of::<G>()) as *mut G;
+            // SAFETY: within the chunk, aligned (the chunk is to a page, the size to the alignment).
+            unsafe { record.write(blank()) };
+            if let Some(record) = NonNull::new(record) {
+                // SAFETY: the record lives for ever and is in no list yet.
+                unsafe { pool.push_back(record) };
+            }
+        }
+    }
+    let mut taken = pool.take_front(EXCHANGE);
+    drop(pool);
+    list.append(&mut taken);
+    Ok(())
+}
+
+/// Gives half of a P's list back when it has grown long.
+pub fn give_back(list: &mut Batch<G>) {
+    if list.len() > 4 * EXCHANGE {
+        let mut surplus = list.take_front(2 * EXCHANGE);
+        POOL.lock().append(&mut surplus);
+    }
+}
+
+/// Takes one record from the common pool, for a thread that has no P.
+///
+/// # Errors
+/// When the kernel has no memory.
+pub fn take_one() -> std::io::Result<&'static G> {
+    loop {
+        if let Some(record) = POOL.lock().pop_front() {
+            return Ok(from_link(record));
+        }
+        let mut list = Batch::new();
+        refill(&mut list)?;
+        POOL.lock().append(&mut list);
+    }
+}
+
+/// Puts one record into the common pool, from a thread that has no P.
+pub fn put_one(g: &'static G) {
+    // SAFETY: the caller held the goroutine, which is in no list; records live for ever.
+    unsafe { POOL.lock().push_back(NonNull::from(g)) };
+}
+
+fn blank() -> G {
+    G {
+        task: Task::new(KIND_GOROUTINE),
+        stack_pointer: Cell::new(0),
+        fs: Cell::new(0),
+        on: AtomicPtr::new(null_mut()),
+        next: Cell::new(None),
+        id: Cell::new(0),
+        entry: Cell::new(None),
+        slot: Cell::new(None),
+        destructors: Cell::new(null_mut()),
+        timer: GTimer {
+            index: Cell::new(u32::MAX),
+            processor: Cell::new(0),
+        },
+        timer_ticket: Cell::new(None),
+        name: Cell::new(None),
+        location: Cell::new(None),
+        stack_class: Cell::new(0),
+        ended: Cell::new(false),
+        migrations: Cell::new(0),
+        last_m: Cell::new(u32::MAX),
+    }
+}
+
+/// Makes a record from the pool the goroutine that `options` describe.
+pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: u8) {
+    // Relaxed: only uniqueness matters.
+    g.id.set(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1);
+    g.entry.set(Some(entry));
+    g.name.set(options.name);
+    g.location.set(Some(options.location));
+    g.stack_class.set(stack_class);
+    g.ended.set(false);
+    g.migrations.set(0);
+    g.last_m.set(u32::MAX);
+}

@@ -1,0 +1,137 @@
+//! The contract between Gaggle and its backends, kept by this one.
+
+use crate::foreign::Foreign;
+use crate::g::{G, KIND_GOROUTINE};
+use crate::lock::Lock;
+use crate::p;
+use crate::{find_work, sched};
+use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::task::{Task, Ticket};
+use gaggle_sys::clock;
+use std::cell::Cell;
+use std::io;
+
+/// The green backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Green;
+
+/// A goroutine that a timer will start.
+#[derive(Debug)]
+pub struct Timer {
+    g: &'static G,
+    ticket: Ticket<Green>,
+}
+
+thread_local! {
+    static RANDOM: Cell<u64> = const { Cell::new(0) };
+}
+
+impl Runtime for Green {
+    type Lock = Lock;
+    type Timer = Timer;
+
+    #[inline]
+    fn current() -> &'static Task {
+        match sched::current() {
+            Some(g) => g.as_task(),
+            None => crate::foreign::current().as_task(),
+        }
+    }
+
+    fn current_id() -> Option<u64> {
+        sched::current().map(|g| g.id.get())
+    }
+
+    #[inline]
+    fn park() {
+        match sched::current() {
+            Some(g) => sched::park(g),
+            None => crate::foreign::current().park(),
+        }
+    }
+
+    fn park_until(ticket: Ticket<Self>, deadline: Nanos) {
+        match sched::current() {
+            Some(g) => sched::park_until(g, ticket, deadline),
+            None => crate::foreign::current().park_until(ticket, deadline),
+        }
+    }
+
+    #[inline]
+    unsafe fn ready(task: &'static Task) {
+        if task.kind() == KIND_GOROUTINE {
+            // SAFETY: tasks of this kind belong to goroutines.
+            sched::ready(unsafe { G::of(task) });
+        } else {
+            // SAFETY: this backend has two kinds of tasks.
+            unsafe { Foreign::of(task) }.ready();
+        }
+    }
+
+    fn yield_now() {
+        match sched::current() {
+            Some(g) => sched::yield_now(g),
+            None => gaggle_sys::call::yield_thread(),
+        }
+    }
+
+    fn now() -> Nanos {
+        clock::now()
+    }
+
+    fn random() -> u64 {
+        let mut state = RANDOM.get();
+        if state == 0 {
+            // The address of this thread's variable and the clock differ from thread to thread.
+            state = RANDOM.with(|own| std::ptr::from_ref(own) as u64) ^ clock::now() | 1;
+        }
+        // xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators" (2016).
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        RANDOM.set(state);
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn spawn(options: SpawnOptions, entry: Entry) -> io::Result<u64> {
+        sched::spawn(options, entry)
+    }
+
+    fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> Timer {
+        let g = sched::new_goroutine(options, entry).unwrap_or_else(|error| {
+            crate::fatal(format_args!("no memory for a timer: {error}"));
+        });
+        let ticket = Ticket::of(g.as_task());
+        let p = match sched::current() {
+            Some(g) => g.machine().processor(),
+            None => p::at(0),
+        };
+        if p.timers.add(p.number, g, ticket, deadline) {
+            find_work::timer_added(deadline);
+        }
+        Timer { g, ticket }
+    }
+
+    fn timer_stop(timer: &Timer) -> bool {
+        if timer
+            .ticket
+            .claim(0)
+            .map(gaggle_core::task::Claimed::into_task)
+            .is_none()
+        {
+            return false;
+        }
+        // The claim made this thread the holder of a goroutine that never ran.
+        p::at(timer.g.timer.processor.get()).timers.remove(timer.g);
+        sched::discard(timer.g);
+        true
+    }
+
+    fn task_count() -> usize {
+        sched::live()
+    }
+
+    fn processors() -> usize {
+        p::count() as usize
+    }
+}

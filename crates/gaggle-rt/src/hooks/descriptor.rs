@@ -1,0 +1,255 @@
+//! Calls that make and close descriptors: the netpoller has to know when a number changes its meaning.
+//!
+//! A number is forgotten when it is closed and again when it is handed out anew, since libc closes
+//! some by itself (`fclose`), past these hooks.
+
+use super::answer_int;
+use crate::blocking::in_call;
+use crate::netpoll::forget;
+use gaggle_sys::call::raw;
+use libc::{c_char, c_int, c_long, c_uint, mode_t};
+
+/// Makes a call that answers a new descriptor.
+///
+/// # Safety
+/// As for the system call.
+unsafe fn new_descriptor(number: c_long, arguments: [usize; 6]) -> c_int {
+    // SAFETY: the caller's contract.
+    let result = unsafe { raw(number, arguments) };
+    if result >= 0 {
+        forget(result as c_int);
+    }
+    answer_int(result)
+}
+
+/// `close(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn close(fd: c_int) -> c_int {
+    forget(fd);
+    answer_int(gaggle_sys::call::close(fd))
+}
+
+/// `socket(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+    let arguments = [domain as usize, kind as usize, protocol as usize, 0, 0, 0];
+    // SAFETY: takes numbers only.
+    unsafe { new_descriptor(libc::SYS_socket, arguments) }
+}
+
+/// Makes a call that answers two new descriptors through `pair`.
+///
+/// # Safety
+/// As for the system call.
+unsafe fn new_pair(number: c_long, arguments: [usize; 6], pair: *const c_int) -> c_int {
+    // SAFETY: the caller's contract.
+    let result = unsafe { raw(number, arguments) };
+    if result >= 0 {
+        // SAFETY: the call succeeded, so it wrote two descriptors.
+        for &fd in unsafe { std::slice::from_raw_parts(pair, 2) } {
+            forget(fd);
+        }
+    }
+    answer_int(result)
+}
+
+/// `socketpair(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn socketpair(
+    domain: c_int,
+    kind: c_int,
+    protocol: c_int,
+    pair: *mut c_int,
+) -> c_int {
+    let arguments = [
+        domain as usize,
+        kind as usize,
+        protocol as usize,
+        pair as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the caller's contract is the system call's.
+    unsafe { new_pair(libc::SYS_socketpair, arguments, pair) }
+}
+
+/// `pipe2(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipe2(pair: *mut c_int, flags: c_int) -> c_int {
+    // SAFETY: the caller's contract is the system call's.
+    unsafe {
+        new_pair(
+            libc::SYS_pipe2,
+            [pair as usize, flags as usize, 0, 0, 0, 0],
+            pair,
+        )
+    }
+}
+
+/// `pipe(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pipe(pair: *mut c_int) -> c_int {
+    // SAFETY: the caller's contract, without flags.
+    unsafe { pipe2(pair, 0) }
+}
+
+/// `dup(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup(fd: c_int) -> c_int {
+    // SAFETY: takes numbers only.
+    unsafe { new_descriptor(libc::SYS_dup, [fd as usize, 0, 0, 0, 0, 0]) }
+}
+
+/// `dup2(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+    if from != to {
+        forget(to);
+    }
+    // SAFETY: takes numbers only.
+    answer_int(unsafe { raw(libc::SYS_dup2, [from as usize, to as usize, 0, 0, 0, 0]) })
+}
+
+/// `dup3(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+    forget(to);
+    let arguments = [from as usize, to as usize, flags as usize, 0, 0, 0];
+    // SAFETY: takes numbers only.
+    answer_int(unsafe { raw(libc::SYS_dup3, arguments) })
+}
+
+/// `fcntl(2)`; its third argument is optional, so it is passed on as it comes.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    let arguments = [fd as usize, command as usize, argument, 0, 0, 0];
+    match command {
+        // SAFETY: these take a number.
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => unsafe {
+            new_descriptor(libc::SYS_fcntl, arguments)
+        },
+        libc::F_SETLKW | libc::F_OFD_SETLKW => {
+            // SAFETY: the caller's contract is the system call's.
+            answer_int(in_call(|| unsafe { raw(libc::SYS_fcntl, arguments) }))
+        }
+        // SAFETY: the caller's contract is the system call's.
+        _ => answer_int(unsafe { raw(libc::SYS_fcntl, arguments) }),
+    }
+}
+
+/// `fcntl64`, the name that C code compiled for large files uses.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { fcntl(fd, command, argument) }
+}
+
+/// Opens a file: it may wait for a disk, or, with a FIFO, for another process.
+///
+/// # Safety
+/// As for the system call.
+unsafe fn open_at(directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+    let arguments = [
+        directory as usize,
+        path as usize,
+        flags as usize,
+        mode as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the caller's contract.
+    let result = in_call(|| unsafe { raw(libc::SYS_openat, arguments) });
+    if result >= 0 {
+        forget(result as c_int);
+    }
+    answer_int(result)
+}
+
+macro_rules! opens {
+    ($($plain:ident, $at:ident;)*) => {$(
+        /// `open(2)`; the mode is optional, so it is passed on as it comes.
+        ///
+        /// # Safety
+        /// As for libc's.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $plain(path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+            // SAFETY: the caller's contract.
+            unsafe { open_at(libc::AT_FDCWD, path, flags, mode) }
+        }
+
+        /// `openat(2)`; the mode is optional, so it is passed on as it comes.
+        ///
+        /// # Safety
+        /// As for libc's.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $at(
+            directory: c_int,
+            path: *const c_char,
+            flags: c_int,
+            mode: mode_t,
+        ) -> c_int {
+            // SAFETY: the caller's contract.
+            unsafe { open_at(directory, path, flags, mode) }
+        }
+    )*};
+}
+
+opens! {
+    open, openat;
+    open64, openat64;
+}
+
+/// `eventfd(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn eventfd(count: c_uint, flags: c_int) -> c_int {
+    // SAFETY: takes numbers only.
+    unsafe {
+        new_descriptor(
+            libc::SYS_eventfd2,
+            [count as usize, flags as usize, 0, 0, 0, 0],
+        )
+    }
+}
+
+/// `epoll_create1(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epoll_create1(flags: c_int) -> c_int {
+    // SAFETY: takes numbers only.
+    unsafe { new_descriptor(libc::SYS_epoll_create1, [flags as usize, 0, 0, 0, 0, 0]) }
+}

@@ -1,0 +1,324 @@
+//! `read`, `write` and their relatives.
+//!
+//! Sockets are tried with MSG_DONTWAIT, pipes with RWF_NOWAIT (where the kernel has it), so neither
+//! needs O_NONBLOCK, which is shared with other processes. Other descriptors that can be polled are
+//! polled first; files take the hand-off path.
+
+use super::{answer, is_nonblocking, park_for, park_until_ready, socket};
+use crate::blocking::in_call;
+use crate::g::G;
+use crate::netpoll::{self, Direction};
+use crate::sched;
+use gaggle_core::contract::NEVER;
+use gaggle_sys::call::{self, FileKind, raw};
+use libc::{c_int, c_long, c_void, iovec, off_t, size_t, ssize_t};
+
+/// Linux 4.14's flag: answer EAGAIN rather than wait.
+const RWF_NOWAIT: usize = 8;
+
+/// A transfer of one or more buffers.
+#[derive(Clone, Copy)]
+struct Transfer {
+    fd: c_int,
+    vectors: *const iovec,
+    count: c_int,
+    direction: Direction,
+}
+
+impl Transfer {
+    /// The plain system call, which may block.
+    fn blocking(self) -> isize {
+        let number = match self.direction {
+            Direction::Read => libc::SYS_readv,
+            Direction::Write => libc::SYS_writev,
+        };
+        // SAFETY: the hook's caller vouches for the vectors and what they point to.
+        unsafe {
+            raw(
+                number,
+                [
+                    self.fd as usize,
+                    self.vectors as usize,
+                    self.count as usize,
+                    0,
+                    0,
+                    0,
+                ],
+            )
+        }
+    }
+
+    /// The system call that answers EAGAIN rather than wait; EOPNOTSUPP where there is none.
+    fn at_once(self) -> isize {
+        let number = match self.direction {
+            Direction::Read => libc::SYS_preadv2,
+            Direction::Write => libc::SYS_pwritev2,
+        };
+        // SAFETY: as in `blocking`; the offset -1 means the descriptor's own position.
+        unsafe {
+            raw(
+                number,
+                [
+                    self.fd as usize,
+                    self.vectors as usize,
+                    self.count as usize,
+                    usize::MAX,
+                    usize::MAX,
+                    RWF_NOWAIT,
+                ],
+            )
+        }
+    }
+}
+
+/// A transfer on a goroutine.
+fn transfer(g: &'static G, transfer: Transfer) -> isize {
+    match netpoll::kind(transfer.fd) {
+        FileKind::Socket => {
+            let message = socket::message(transfer.vectors.cast_mut(), transfer.count);
+            match transfer.direction {
+                Direction::Read => socket::receive_message(g, transfer.fd, message, 0),
+                Direction::Write => socket::send_message(g, transfer.fd, message, 0),
+            }
+        }
+        FileKind::Pipe => pipe(g, transfer),
+        FileKind::Pollable => match park_until_ready(g, transfer.fd, transfer.direction, NEVER) {
+            Some(outcome) => outcome,
+            None => in_call(|| transfer.blocking()),
+        },
+        FileKind::File | FileKind::Closed => in_call(|| transfer.blocking()),
+    }
+}
+
+/// A transfer on a pipe: a read answers what is there, a write goes on until all is written.
+fn pipe(g: &'static G, mut transfer: Transfer) -> isize {
+    let mut rest = Vectors::none();
+    let mut done: isize = 0;
+    loop {
+        let observed = netpoll::observe(transfer.fd, transfer.direction);
+        let result = transfer.at_once();
+        if call::failed_with(result, libc::EOPNOTSUPP) {
+            return slow_pipe(g, transfer, done);
+        }
+        if call::failed_with(result, libc::EAGAIN) {
+            if is_nonblocking(transfer.fd) {
+                return if done > 0 { done } else { result };
+            }
+            match park_for(g, transfer.fd, transfer.direction, observed, NEVER) {
+                None => continue,
+                Some(super::UNPOLLABLE) => return slow_pipe(g, transfer, done),
+                Some(outcome) => return if done > 0 { done } else { outcome },
+            }
+        }
+        if result < 0 {
+            return if done > 0 { done } else { result };
+        }
+        done += result;
+        if transfer.direction == Direction::Read {
+            return done;
+        }
+        // SAFETY: the hook's caller vouches for the vectors.
+        if !unsafe { rest.advance(transfer.vectors, transfer.count, result as usize) } {
+            return done;
+        }
+        (transfer.vectors, transfer.count) = (rest.pointer(), rest.len());
+    }
+}
+
+/// A pipe on a kernel without RWF_NOWAIT for pipes.
+fn slow_pipe(g: &'static G, transfer: Transfer, done: isize) -> isize {
+    if let Some(outcome) = park_until_ready(g, transfer.fd, transfer.direction, NEVER) {
+        return if done > 0 { done } else { outcome };
+    }
+    let result = in_call(|| transfer.blocking());
+    if result < 0 && done > 0 {
+        done
+    } else {
+        result.saturating_add(done)
+    }
+}
+
+/// What is left of a list of buffers after part of it has been transferred.
+pub struct Vectors(Vec<iovec>);
+
+impl Vectors {
+    /// Nothing was transferred yet.
+    pub const fn none() -> Self {
+        Vectors(Vec::new())
+    }
+
+    /// Takes `bytes` off the front of the `count` vectors at `vectors`; whether any byte is left.
+    ///
+    /// # Safety
+    /// The vectors are readable (they may be this list's own).
+    pub unsafe fn advance(
+        &mut self,
+        vectors: *const iovec,
+        count: c_int,
+        mut bytes: usize,
+    ) -> bool {
+        if self.0.is_empty() {
+            let count = usize::try_from(count).unwrap_or(0);
+            // SAFETY: the caller's contract.
+            self.0 = unsafe { std::slice::from_raw_parts(vectors, count) }.to_vec();
+        }
+        while let Some(first) = self.0.first_mut() {
+            if bytes < first.iov_len {
+                // The address is the caller's buffer, moved on within it.
+                first.iov_base = first.iov_base.wrapping_byte_add(bytes);
+                first.iov_len -= bytes;
+                return true;
+            }
+            bytes -= first.iov_len;
+            self.0.remove(0);
+        }
+        false
+    }
+
+    /// The vectors that are left.
+    pub fn pointer(&self) -> *const iovec {
+        self.0.as_ptr()
+    }
+
+    /// How many vectors are left.
+    pub fn len(&self) -> c_int {
+        self.0.len() as c_int
+    }
+}
+
+fn one_buffer(
+    g: &'static G,
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    direction: Direction,
+) -> isize {
+    let vector = iovec {
+        iov_base: buffer,
+        iov_len: length,
+    };
+    let one = Transfer {
+        fd,
+        vectors: &raw const vector,
+        count: 1,
+        direction,
+    };
+    // A transfer of nothing never waits, and may mean something to the file.
+    if length == 0 {
+        one.blocking()
+    } else {
+        transfer(g, one)
+    }
+}
+
+/// `read(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
+    let Some(g) = sched::current() else {
+        // SAFETY: the caller's contract is the system call's.
+        return answer(unsafe {
+            raw(
+                libc::SYS_read,
+                [fd as usize, buffer as usize, length, 0, 0, 0],
+            )
+        });
+    };
+    answer(one_buffer(g, fd, buffer, length, Direction::Read))
+}
+
+/// `write(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+    let Some(g) = sched::current() else {
+        // SAFETY: the caller's contract is the system call's.
+        return answer(unsafe {
+            raw(
+                libc::SYS_write,
+                [fd as usize, buffer as usize, length, 0, 0, 0],
+            )
+        });
+    };
+    answer(one_buffer(
+        g,
+        fd,
+        buffer.cast_mut(),
+        length,
+        Direction::Write,
+    ))
+}
+
+fn vectored(fd: c_int, vectors: *const iovec, count: c_int, direction: Direction) -> ssize_t {
+    let all = Transfer {
+        fd,
+        vectors,
+        count,
+        direction,
+    };
+    answer(match sched::current() {
+        None => all.blocking(),
+        Some(_) if !(1..=1024).contains(&count) => all.blocking(),
+        Some(g) => transfer(g, all),
+    })
+}
+
+/// `readv(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn readv(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t {
+    vectored(fd, vectors, count, Direction::Read)
+}
+
+/// `writev(2)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t {
+    vectored(fd, vectors, count, Direction::Write)
+}
+
+/// A transfer at an offset: only files have those, so it takes the hand-off path.
+fn at_offset(number: c_long, fd: c_int, buffer: usize, length: usize, offset: off_t) -> ssize_t {
+    let position = offset as usize;
+    answer(in_call(|| {
+        // SAFETY: the hook's caller vouches for the buffer.
+        unsafe { raw(number, [fd as usize, buffer, length, position, 0, 0]) }
+    }))
+}
+
+macro_rules! offset_calls {
+    ($($name:ident, $number:ident, $buffer:ty;)*) => {$(
+        /// The libc function of this name.
+        ///
+        /// # Safety
+        /// As for libc's.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            fd: c_int,
+            buffer: $buffer,
+            length: size_t,
+            offset: off_t,
+        ) -> ssize_t {
+            at_offset(libc::$number, fd, buffer as usize, length, offset)
+        }
+    )*};
+}
+
+offset_calls! {
+    pread, SYS_pread64, *mut c_void;
+    pread64, SYS_pread64, *mut c_void;
+    pwrite, SYS_pwrite64, *const c_void;
+    pwrite64, SYS_pwrite64, *const c_void;
+    preadv, SYS_preadv, *const iovec;
+    preadv64, SYS_preadv, *const iovec;
+    pwritev, SYS_pwritev, *const iovec;
+    pwritev64, SYS_pwritev, *const iovec;
+}

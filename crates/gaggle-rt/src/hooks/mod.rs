@@ -1,0 +1,129 @@
+//! libc's blocking calls, defined here so that the whole program, std and C code included, calls
+//! these instead: on a goroutine they park it, anywhere else they do what libc does.
+//!
+//! - K1: off a goroutine (a foreign thread, an M's own stack, a forked child) a hook makes the system
+//!   call, or calls libc's own function, and nothing else.
+//! - K2: on a goroutine a hook answers what the kernel would answer a thread: the same results, the
+//!   same errno; only the waiting is ours.
+//! - K3: a hook never allocates but on a goroutine, and never panics.
+//!
+//! Signals that are not an instruction's own fault are blocked on Ms, so no user handler runs on a
+//! goroutine, and a hook need not ask.
+//!
+//! The symbols bind since the program's own definitions come before those of shared libraries.
+
+mod descriptor;
+mod file;
+mod futex;
+mod io;
+mod poll;
+mod resolve;
+mod sleep;
+mod socket;
+mod thread;
+
+use crate::g::G;
+use crate::netpoll::{self, Direction, Wait};
+use gaggle_core::contract::{NEVER, Nanos};
+use gaggle_sys::call;
+use std::ffi::c_int;
+
+/// Sets things up that the hooks need before the first goroutine.
+pub fn start() {
+    // SAFETY: registers a handler that only clears a thread-local variable.
+    unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+    thread::resolve_all();
+}
+
+/// In a forked child the runtime's other threads are gone: the one that lives on is no goroutine (K1).
+unsafe extern "C" fn after_fork_in_child() {
+    crate::sched::forget_current();
+}
+
+/// Turns the kernel's answer into libc's: `-1` and errno for a failure.
+fn answer(result: isize) -> isize {
+    if (-4095..0).contains(&result) {
+        // SAFETY: the calling thread's (or goroutine's) own errno.
+        unsafe { *libc::__errno_location() = -result as c_int };
+        -1
+    } else {
+        result
+    }
+}
+
+/// As [`answer`], for calls that answer an `int`.
+fn answer_int(result: isize) -> c_int {
+    answer(result) as c_int
+}
+
+/// The kernel's way to say that a call failed with `errno`.
+fn failure(errno: c_int) -> isize {
+    -(errno as isize)
+}
+
+/// Whether the descriptor's owner asked for calls that never wait.
+fn is_nonblocking(fd: c_int) -> bool {
+    let flags = call::status_flags(fd);
+    flags >= 0 && flags & libc::O_NONBLOCK as isize != 0
+}
+
+/// Parks `g` until `fd` may be tried again. `Some`: what the call is to answer instead.
+fn park_for(
+    g: &'static G,
+    fd: c_int,
+    direction: Direction,
+    observed: netpoll::Observed,
+    deadline: Nanos,
+) -> Option<isize> {
+    match netpoll::wait(g, fd, direction, observed, deadline) {
+        Wait::Ready => None,
+        Wait::TimedOut => Some(failure(libc::EAGAIN)),
+        Wait::Closed => Some(failure(libc::EBADF)),
+        Wait::Unpollable => Some(UNPOLLABLE),
+    }
+}
+
+/// What [`park_for`] answers for a descriptor that cannot be polled: no errno of the kernel's.
+const UNPOLLABLE: isize = isize::MIN;
+
+/// Parks `g` until the kernel says that `fd` is ready for `direction`, or has failed; at once if its
+/// owner asked for calls that never wait. `Some`: what the call is to answer instead.
+fn park_until_ready(
+    g: &'static G,
+    fd: c_int,
+    direction: Direction,
+    deadline: Nanos,
+) -> Option<isize> {
+    let events = match direction {
+        Direction::Read => libc::POLLIN,
+        Direction::Write => libc::POLLOUT,
+    };
+    let mut asked = false;
+    loop {
+        let observed = netpoll::observe(fd, direction);
+        if call::poll_now(fd, events) != 0 {
+            return None;
+        }
+        if !asked && is_nonblocking(fd) {
+            return None;
+        }
+        asked = true;
+        match park_for(g, fd, direction, observed, deadline) {
+            None => {}
+            Some(UNPOLLABLE) => return None,
+            other => return other,
+        }
+    }
+}
+
+/// The deadline that a socket's own time-out gives a call that begins now.
+fn socket_deadline(fd: c_int, direction: Direction) -> Nanos {
+    let option = match direction {
+        Direction::Read => libc::SO_RCVTIMEO,
+        Direction::Write => libc::SO_SNDTIMEO,
+    };
+    match call::socket_timeout(fd, option) {
+        0 => NEVER,
+        nanos => gaggle_sys::clock::now().saturating_add(nanos),
+    }
+}

@@ -1,0 +1,450 @@
+//! The netpoller: goroutines that wait for descriptors.
+//!
+//! Each descriptor is registered once, edge-triggered, for both directions. An edge counts up the
+//! direction's number and wakes all who wait for it; they try their call again.
+//!
+//! - N1: a caller reads the direction's number *before* it tries its call ([`observe`]). When it then
+//!   wants to wait and the number has moved, an edge came in between and it tries again instead. So
+//!   no edge is lost, and none needs to be kept for anyone.
+//! - N2: the waiters of a descriptor are in a list under its lock; whoever takes one out claims its
+//!   ticket under the lock, and a waiter that goes on takes the lock to see that it is out. So the
+//!   list never reaches a waiter's frame that is gone.
+//! - N3: closing a descriptor, and anything that puts another file behind its number, moves its
+//!   generation on and wakes the waiters, who then report EBADF; events that carry an older
+//!   generation are dropped.
+//!
+//! Source: Go's runtime/netpoll.go, but for N1, which takes the place of its per-direction states and
+//! lets many goroutines wait for the same descriptor.
+
+use crate::Green;
+use crate::g::G;
+use crate::lock::Lock;
+use crate::sched;
+use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT};
+use gaggle_core::injector::Batch;
+use gaggle_core::lock::Lock as Guarded;
+use gaggle_core::task::Ticket;
+use gaggle_sys::call::{self, FileKind};
+use gaggle_sys::poller::{Event, INTERRUPT, Poller};
+use gaggle_sys::stack::map;
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// What a goroutine waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Something to read, or the end.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// An edge came (or came before): try again.
+    Ready,
+    /// The deadline came.
+    TimedOut,
+    /// The descriptor was closed by another goroutine.
+    Closed,
+    /// The kernel cannot poll this descriptor.
+    Unpollable,
+}
+
+/// The token of a claim made because of an edge, and of one made because of a close.
+const EDGE: usize = 1;
+const CLOSED: usize = 2;
+
+/// What [`observe`] saw.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    edges: u32,
+    generation: u32,
+}
+
+/// One goroutine's wait for one descriptor, on that goroutine's stack (or heap) while it waits.
+pub struct Waiter {
+    ticket: Ticket<Green>,
+    next: Cell<Option<NonNull<Waiter>>>,
+    queued: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Side {
+    waiters: Option<NonNull<Waiter>>,
+}
+
+struct Sides {
+    registered: bool,
+    read: Side,
+    write: Side,
+}
+
+// SAFETY: the lists are reached only under the lock, and waiters may be touched from any thread there.
+unsafe impl Send for Sides {}
+
+struct Descriptor {
+    read_edges: AtomicU32,
+    write_edges: AtomicU32,
+    generation: AtomicU32,
+    /// A [`FileKind`], or 0: not asked yet.
+    kind: AtomicU8,
+    sides: Guarded<Sides, Lock>,
+}
+
+const PAGE: usize = 1024;
+const PAGES: usize = 1024;
+
+/// Descriptors by number, in pages made as they are needed.
+static TABLE: [AtomicPtr<Descriptor>; PAGES] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; PAGES];
+
+static POLLER: OnceLock<Poller> = OnceLock::new();
+static WAITERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes the kernel's part.
+///
+/// # Errors
+/// When there is no descriptor left.
+pub fn start() -> std::io::Result<()> {
+    let poller = Poller::new()?;
+    let _ = POLLER.set(poller);
+    Ok(())
+}
+
+fn poller() -> &'static Poller {
+    POLLER
+        .get()
+        .expect("the netpoller is made before any goroutine runs")
+}
+
+/// How many goroutines wait for descriptors.
+pub fn waiters() -> usize {
+    // Relaxed: a hint; a goroutine counts itself before it parks, so whoever sleeps for want of work
+    // does so in the netpoller anyway (F2).
+    WAITERS.load(Ordering::Relaxed)
+}
+
+/// Makes the M that sleeps in the netpoller return.
+pub fn interrupt() {
+    poller().interrupt();
+}
+
+/// The record of `fd`; `None` for numbers beyond the table, which are then not pollable.
+fn descriptor(fd: i32) -> Option<&'static Descriptor> {
+    let fd = usize::try_from(fd).ok()?;
+    let page = TABLE.get(fd / PAGE)?;
+    // Acquire: pairs with the Release in `make_page`.
+    let mut records = page.load(Ordering::Acquire);
+    if records.is_null() {
+        records = make_page(page)?;
+    }
+    // SAFETY: a page holds PAGE records, made before it was published, and is never unmapped.
+    Some(unsafe { &*records.add(fd % PAGE) })
+}
+
+/// The record of `fd` if its page exists.
+fn known(fd: i32) -> Option<&'static Descriptor> {
+    let fd = usize::try_from(fd).ok()?;
+    // Acquire: pairs with the Release in `make_page`.
+    let records = TABLE.get(fd / PAGE)?.load(Ordering::Acquire);
+    // SAFETY: as in `descriptor`; null is excluded by `as_ref` on the page's first record.
+    (!records.is_null()).then(|| unsafe { &*records.add(fd % PAGE) })
+}
+
+#[cold]
+fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
+    let bytes = PAGE * size_of::<Descriptor>();
+    let made = map::reserve(bytes).ok()? as *mut Descriptor;
+    for index in 0..PAGE {
+        let record = Descriptor {
+            read_edges: AtomicU32::new(0),
+            write_edges: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            kind: AtomicU8::new(0),
+            sides: Guarded::new(Sides {
+                registered: false,
+                read: Side::default(),
+                write: Side::default(),
+            }),
+        };
+        // SAFETY: within the mapping, which is aligned to a page.
+        unsafe { made.add(index).write(record) };
+    }
+    // Release: publishes the records. Acquire on failure: another thread's records are used.
+    match page.compare_exchange(
+        std::ptr::null_mut(),
+        made,
+        Ordering::Release,
+        Ordering::Acquire,
+    ) {
+        Ok(_) => Some(made),
+        Err(theirs) => {
+            // SAFETY: our own mapping, which nobody has seen.
+            unsafe { map::release(made as usize, bytes) };
+            Some(theirs)
+        }
+    }
+}
+
+/// What `fd` refers to, asked of the kernel once for each file behind the number.
+pub fn kind(fd: i32) -> FileKind {
+    let Some(record) = descriptor(fd) else {
+        return FileKind::File;
+    };
+    // Relaxed: the value stands for itself; `forget` of a number that is being reused happens before
+    // its new owner learns the number.
+    match record.kind.load(Ordering::Relaxed) {
+        1 => FileKind::Socket,
+        2 => FileKind::Pipe,
+        3 => FileKind::Pollable,
+        4 => FileKind::File,
+        _ => {
+            let kind = call::file_kind(fd);
+            if kind != FileKind::Closed {
+                record.kind.store(kind as u8, Ordering::Relaxed);
+            }
+            kind
+        }
+    }
+}
+
+/// Looks at a direction before trying a call on it (N1).
+pub fn observe(fd: i32, direction: Direction) -> Observed {
+    let Some(record) = descriptor(fd) else {
+        return Observed {
+            edges: 0,
+            generation: 0,
+        };
+    };
+    // Acquire: pairs with the Release in `edge` and `forget`.
+    let generation = record.generation.load(Ordering::Acquire);
+    Observed {
+        edges: record.edges(direction).load(Ordering::Acquire),
+        generation,
+    }
+}
+
+impl Descriptor {
+    fn edges(&self, direction: Direction) -> &AtomicU32 {
+        match direction {
+            Direction::Read => &self.read_edges,
+            Direction::Write => &self.write_edges,
+        }
+    }
+}
+
+impl Sides {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+impl Side {
+    /// Claims every waiter with `token` and collects the goroutines; the list is empty then (N2).
+    fn wake_all(&mut self, token: usize, ready: &mut Batch<G>) {
+        let mut at = self.waiters.take();
+        while let Some(waiter) = at {
+            // SAFETY: N2: a waiter in the list lives, and its cells are touched under the lock.
+            let waiter = unsafe { waiter.as_ref() };
+            at = waiter.next.take();
+            waiter.queued.set(false);
+            if let Some(claimed) = waiter.ticket.claim(token) {
+                // SAFETY: only goroutines wait here.
+                let g = unsafe { G::of(claimed.into_task()) };
+                // SAFETY: claiming made this thread the goroutine's holder; it waits in no list.
+                unsafe { ready.push_back(NonNull::from(g)) };
+            }
+        }
+    }
+
+    fn remove(&mut self, gone: &Waiter) {
+        let gone_at = NonNull::from(gone);
+        let mut at = self.waiters;
+        if at == Some(gone_at) {
+            self.waiters = gone.next.take();
+            return;
+        }
+        while let Some(waiter) = at {
+            // SAFETY: N2.
+            let waiter = unsafe { waiter.as_ref() };
+            if waiter.next.get() == Some(gone_at) {
+                waiter.next.set(gone.next.take());
+                return;
+            }
+            at = waiter.next.get();
+        }
+    }
+}
+
+impl Waiter {
+    /// A waiter that is in no list.
+    pub fn new(ticket: Ticket<Green>) -> Self {
+        Waiter {
+            ticket,
+            next: Cell::new(None),
+            queued: Cell::new(false),
+        }
+    }
+
+    /// Puts this waiter into `fd`'s list. `Ok(false)`: an edge came since `observed`.
+    ///
+    /// # Errors
+    /// [`Wait::Closed`] or [`Wait::Unpollable`].
+    ///
+    /// # Safety
+    /// `self` stays where it is until [`Waiter::leave`] has returned.
+    pub unsafe fn enter(
+        &self,
+        fd: i32,
+        direction: Direction,
+        observed: Observed,
+    ) -> Result<bool, Wait> {
+        let Some(record) = descriptor(fd) else {
+            return Err(Wait::Unpollable);
+        };
+        let mut sides = record.sides.lock();
+        // Relaxed: written under the lock.
+        let generation = record.generation.load(Ordering::Relaxed);
+        if generation != observed.generation {
+            return Err(Wait::Closed);
+        }
+        if !sides.registered {
+            let data = fd as u64 | u64::from(generation) << 32;
+            if poller().owns(fd) || poller().add(fd, data).is_err() {
+                return Err(Wait::Unpollable);
+            }
+            sides.registered = true;
+        }
+        // Relaxed: written under the lock.
+        if record.edges(direction).load(Ordering::Relaxed) != observed.edges {
+            return Ok(false);
+        }
+        let side = sides.side(direction);
+        self.next.set(side.waiters.replace(NonNull::from(self)));
+        self.queued.set(true);
+        Ok(true)
+    }
+
+    /// Takes this waiter out of `fd`'s list if it still is in.
+    pub fn leave(&self, fd: i32, direction: Direction) {
+        let Some(record) = descriptor(fd) else { return };
+        let mut sides = record.sides.lock();
+        if self.queued.replace(false) {
+            sides.side(direction).remove(self);
+        }
+    }
+}
+
+/// Counts the calling goroutine among those that wait for descriptors, while it lives.
+pub struct Counted(());
+
+impl Counted {
+    /// Counts one more.
+    pub fn new() -> Self {
+        WAITERS.fetch_add(1, Ordering::Relaxed);
+        Counted(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        WAITERS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Blocks the calling goroutine `g` until `fd` had an edge since `observed`, is closed, or `deadline`.
+pub fn wait(
+    g: &'static G,
+    fd: i32,
+    direction: Direction,
+    observed: Observed,
+    deadline: Nanos,
+) -> Wait {
+    let ticket = Ticket::of(g.as_task());
+    let waiter = Waiter::new(ticket);
+    // SAFETY: `waiter` does not move, and `leave` is called below before it goes.
+    match unsafe { waiter.enter(fd, direction, observed) } {
+        Ok(true) => {}
+        Ok(false) => return Wait::Ready,
+        Err(outcome) => return outcome,
+    }
+    let counted = Counted::new();
+    sched::park_until(g, ticket, deadline);
+    drop(counted);
+    waiter.leave(fd, direction);
+    outcome(ticket, deadline)
+}
+
+/// What the winning claim of `ticket` means.
+pub fn outcome(ticket: Ticket<Green>, deadline: Nanos) -> Wait {
+    match ticket.token() {
+        TIMED_OUT if deadline != NEVER => Wait::TimedOut,
+        CLOSED => Wait::Closed,
+        _ => Wait::Ready,
+    }
+}
+
+/// Takes events from the kernel and collects the goroutines that waited for them. Waits `nanos`
+/// (`None`: for ever) if `sleeping`, which only the one M in the netpoller says (F3).
+pub fn poll(nanos: Option<u64>, sleeping: bool, ready: &mut Batch<G>) {
+    let mut events = [Event { events: 0, u64: 0 }; 128];
+    let count = poller().wait(&mut events, nanos);
+    for event in &events[..count] {
+        let (bits, data) = (event.events, event.u64);
+        if data == INTERRUPT {
+            if sleeping {
+                poller().drain_interrupt();
+            }
+            continue;
+        }
+        edge(data as u32 as i32, (data >> 32) as u32, bits as i32, ready);
+    }
+}
+
+/// Counts an edge and wakes who waits for it.
+fn edge(fd: i32, generation: u32, bits: i32, ready: &mut Batch<G>) {
+    let Some(record) = known(fd) else { return };
+    let ends = libc::EPOLLHUP | libc::EPOLLERR;
+    let mut sides = record.sides.lock();
+    // Relaxed: written under the lock.
+    if record.generation.load(Ordering::Relaxed) != generation {
+        return; // N3
+    }
+    if bits & (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI | ends) != 0 {
+        // Release: pairs with the Acquire in `observe`.
+        record.read_edges.fetch_add(1, Ordering::Release);
+        sides.read.wake_all(EDGE, ready);
+    }
+    if bits & (libc::EPOLLOUT | ends) != 0 {
+        // Release: pairs with the Acquire in `observe`.
+        record.write_edges.fetch_add(1, Ordering::Release);
+        sides.write.wake_all(EDGE, ready);
+    }
+}
+
+/// Says that the number `fd` does not, or no longer, stand for the file that it stood for (N3).
+pub fn forget(fd: i32) {
+    let Some(record) = known(fd) else { return };
+    // Relaxed: a number whose kind was never asked for has no waiters and is not registered.
+    if record.kind.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let mut ready = Batch::new();
+    {
+        let mut sides = record.sides.lock();
+        record.kind.store(0, Ordering::Relaxed);
+        sides.registered = false;
+        // Release: pairs with the Acquire in `observe`.
+        record.generation.fetch_add(1, Ordering::Release);
+        sides.read.wake_all(CLOSED, &mut ready);
+        sides.write.wake_all(CLOSED, &mut ready);
+    }
+    sched::ready_batch(ready);
+}

@@ -1,0 +1,434 @@
+//! Running goroutines: readying, switching, yielding, starting and ending them.
+//!
+//! A goroutine that parks picks the next one itself and switches straight to it; only when nothing is
+//! at hand (or the next one's stack is still in use elsewhere) does it switch to its M's own stack,
+//! g0, whose loop looks further ([`crate::find_work`]).
+//!
+//! - W1: a goroutine may be readied while it still runs (it has published its wait but not yet left
+//!   its stack). It is then in a queue with `on` set (G3 of [`crate::g`]); whoever takes it from there
+//!   waits for `on` to clear.
+//! - W2: only g0 waits so. Its M has left its own goroutine, so no two Ms wait for each other.
+//! - W3: between publishing its wait and leaving its stack a goroutine does nothing that can block.
+//! - W4: after a switch, the first thing the arriving context does is [`arrive`]: it clears `on` of
+//!   the goroutine that was left, or puts an ended one back into the pools.
+
+use crate::find_work;
+use crate::g::{self, G};
+use crate::m::{self, M};
+use crate::p::{self, P};
+use crate::slot;
+use crate::thread_tls;
+use crate::{Green, fatal, template};
+use gaggle_core::contract::{Entry, NEVER, Nanos, SpawnOptions};
+use gaggle_core::injector::Batch;
+use gaggle_core::task::Ticket;
+use gaggle_sys::{arch, call, clock, glibc};
+use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+thread_local! {
+    /// The goroutine whose thread-local storage this is (W5: written into each goroutine's block
+    /// before it first runs, so it is constant for the goroutine's life).
+    static CURRENT: Cell<Option<&'static G>> = const { Cell::new(None) };
+}
+
+/// The goroutine that runs the caller; `None` on an M's own stack and on foreign threads.
+#[inline(always)]
+pub fn current() -> Option<&'static G> {
+    CURRENT.get()
+}
+
+/// Makes the caller no goroutine: in a forked child, only the thread that forked lives on.
+pub fn forget_current() {
+    CURRENT.set(None);
+}
+
+/// How far from the FS base [`CURRENT`] lies, in every thread.
+fn current_offset() -> isize {
+    let address = CURRENT.with(|current| std::ptr::from_ref(current) as usize);
+    (address as isize).wrapping_sub(arch::fs_base() as isize)
+}
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static SWITCHES_TO_OTHER_M: AtomicU64 = AtomicU64::new(0);
+
+/// How many goroutines exist.
+pub fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+/// How often a started goroutine went on on another M than before, in all.
+pub fn migrations() -> u64 {
+    SWITCHES_TO_OTHER_M.load(Ordering::Relaxed)
+}
+
+// ---- Readying ----
+
+/// Makes `g` runnable: next on the readier's own P if it holds one, else in the global queue.
+pub fn ready(g: &'static G) {
+    let link = NonNull::from(g);
+    let overflow = match holder() {
+        // SAFETY: the calling M holds this P (P1).
+        Some((p, true)) => unsafe { p.queue.push_next(link) },
+        // SAFETY: as above.
+        Some((p, false)) => unsafe { p.queue.push(link) },
+        None => {
+            // SAFETY: the readier holds the goroutine; it is in no list; records live for ever.
+            unsafe { find_work::injector().push(link) };
+            None
+        }
+    };
+    if let Some(batch) = overflow {
+        find_work::injector().push_batch(batch);
+    }
+    find_work::notify();
+}
+
+/// Makes `g` runnable, behind all others of this P.
+fn ready_last(p: &'static P, g: &'static G) {
+    // SAFETY: the calling M holds this P.
+    if let Some(batch) = unsafe { p.queue.push(NonNull::from(g)) } {
+        find_work::injector().push_batch(batch);
+    }
+}
+
+/// Makes all of `batch` runnable, behind others.
+pub fn ready_batch(mut batch: Batch<G>) {
+    if batch.is_empty() {
+        return;
+    }
+    let count = batch.len();
+    match holder() {
+        Some((p, _)) => {
+            while let Some(g) = batch.pop_front() {
+                ready_last(p, g::from_link(g));
+            }
+        }
+        None => find_work::injector().push_batch(batch),
+    }
+    for _ in 0..count.min(p::count() as usize) {
+        if !find_work::notify() {
+            break;
+        }
+    }
+}
+
+/// The P of the calling M, and whether the caller is a goroutine.
+fn holder() -> Option<(&'static P, bool)> {
+    match current() {
+        Some(g) => g.machine().p().map(|p| (p, true)),
+        None => m::current().and_then(M::p).map(|p| (p, false)),
+    }
+}
+
+// ---- Switching ----
+
+/// The next goroutine of this P, if the scheduler need not look further.
+fn next_at_hand(p: &'static P) -> Option<&'static G> {
+    let tick = p.tick.get().wrapping_add(1);
+    p.tick.set(tick);
+    let first = p.timers.first_hint();
+    let due = first != NEVER && first <= clock::now();
+    if tick.is_multiple_of(find_work::FAIRNESS_TICKS) || due || p.number >= p::count() {
+        return None;
+    }
+    // SAFETY: the calling M holds this P.
+    unsafe { p.queue.pop() }.map(|(g, _)| g::from_link(g))
+}
+
+/// Gives `g`, which is about to run for the first time, its slot and its first frame.
+fn start(p: &'static P, g: &'static G) {
+    let template = template();
+    let class = g.stack_class.get();
+    let kept = if class == slot::DEFAULT_CLASS {
+        p.free_slots.pop()
+    } else {
+        None
+    };
+    let slot = match kept.map_or_else(|| slot::take(class, template), Ok) {
+        Ok(slot) => slot,
+        Err(error) => fatal(format_args!(
+            "a stack of {} KiB for goroutine {} cannot be reserved: {error}",
+            (1usize << class) >> 10,
+            g.id.get()
+        )),
+    };
+    // SAFETY: the slot was free: nobody runs on it.
+    unsafe { slot.write_tls(template) };
+    let cell = (slot.fs as isize + current_offset()) as *mut Option<&'static G>;
+    // SAFETY: W5: the place of CURRENT in the block just written; `Cell` has its content's layout.
+    unsafe { cell.write(Some(g)) };
+    g.slot.set(Some(slot));
+    g.fs.set(slot.fs);
+    let argument = std::ptr::from_ref(g).cast_mut().cast::<()>();
+    // SAFETY: the stack under `top` is the slot's, writable, and belongs to this goroutine.
+    let frame = unsafe { arch::initial_stack(slot.top(template), goroutine_main, argument) };
+    g.stack_pointer.set(frame);
+}
+
+/// Takes `g` onto `m`'s processor: after this it must be switched to.
+fn take_over(m: &'static M, p: &'static P, g: &'static G) {
+    debug_assert!(!g.is_on_processor(), "W1: its stack is free");
+    if g.slot.get().is_none() {
+        start(p, g);
+    }
+    if g.last_m.get() != m.number {
+        if g.last_m.get() != u32::MAX {
+            g.migrations.set(g.migrations.get() + 1);
+            // Relaxed: a figure to report.
+            SWITCHES_TO_OTHER_M.fetch_add(1, Ordering::Relaxed);
+        }
+        g.last_m.set(m.number);
+    }
+    // Relaxed: only this M reads it until the goroutine leaves (G3).
+    g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
+}
+
+/// What the context that was switched to does first (W4).
+///
+/// # Safety
+/// `left` is null or the goroutine whose stack was left by the switch that arrived here.
+unsafe fn arrive(left: *mut ()) {
+    // SAFETY: contexts carry only null or a record of the pool.
+    let Some(left) = (unsafe { left.cast::<G>().as_ref::<'static>() }) else {
+        return;
+    };
+    if left.ended.get() {
+        recycle(left);
+    } else {
+        left.leave_processor();
+    }
+}
+
+/// Puts an ended goroutine's slot and record back.
+fn recycle(g: &'static G) {
+    // Relaxed: this M set it and reads it; afterwards the record is nobody's.
+    let m = g.machine();
+    let slot = g.slot.take();
+    g.leave_processor();
+    match (m.p(), slot) {
+        (Some(p), Some(slot)) if slot.class() == slot::DEFAULT_CLASS => {
+            p.free_slots.push(slot);
+            if p.free_slots.len() > slot::KEPT_BY_PROCESSOR {
+                slot::put(&p.free_slots, slot::KEPT_BY_PROCESSOR / 2);
+            }
+        }
+        (_, Some(slot)) => slot::put_one(slot),
+        (_, None) => {}
+    }
+    match m.p() {
+        Some(p) => p.keep_record(g),
+        None => g::put_one(g),
+    }
+}
+
+/// Leaves the calling goroutine's stack for `next`, or for g0, and returns when it runs again.
+fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
+    let own = std::ptr::from_ref(g).cast_mut().cast::<()>();
+    let (stack_pointer, fs) = match next {
+        Some(next) => {
+            take_over(m, m.processor(), next);
+            (next.stack_pointer.get(), next.fs.get())
+        }
+        None => (m.g0_stack_pointer.get(), m.fs.get()),
+    };
+    // SAFETY: the frame is `next`'s, taken over by this M alone, or that of this M's own stack, which
+    // waits in `run`; the FS base belongs to it.
+    let left = unsafe { arch::switch(g.stack_pointer.as_ptr(), stack_pointer, fs, own) };
+    // SAFETY: carried by the switch that came back here.
+    unsafe { arrive(left) };
+}
+
+/// Runs `g` from this M's own stack until some goroutine comes back to it.
+pub fn run(m: &'static M, g: &'static G) {
+    // W2: g0 may wait here.
+    let mut rounds = 0u32;
+    while g.is_on_processor() {
+        rounds += 1;
+        if rounds.is_multiple_of(64) {
+            call::yield_thread();
+        } else {
+            arch::spin_pause();
+        }
+    }
+    take_over(m, m.processor(), g);
+    // SAFETY: taken over by this M alone; the FS base is its slot's.
+    let left = unsafe {
+        arch::switch(
+            m.g0_stack_pointer.as_ptr(),
+            g.stack_pointer.get(),
+            g.fs.get(),
+            null_mut(),
+        )
+    };
+    // SAFETY: carried by the switch that came back here.
+    unsafe { arrive(left) };
+}
+
+/// Parks the calling goroutine until it is readied; it has published its wait before.
+pub fn park(g: &'static G) {
+    let m = g.machine();
+    match next_at_hand(m.processor()) {
+        Some(next) if std::ptr::eq(next, g) => {} // readied already, and first in the queue (W1)
+        Some(next) if next.is_on_processor() => {
+            m.handed.set(Some(next));
+            leave(g, m, None);
+        }
+        next => leave(g, m, next),
+    }
+}
+
+/// Parks until readied, or until `deadline`, at which the P's timer claims `ticket`.
+pub fn park_until(g: &'static G, ticket: Ticket<Green>, deadline: Nanos) {
+    if deadline == NEVER {
+        return park(g);
+    }
+    let p = g.machine().processor();
+    if p.timers.add(p.number, g, ticket, deadline) {
+        find_work::timer_added(deadline);
+    }
+    park(g);
+    p::at(g.timer.processor.get()).timers.remove(g);
+}
+
+/// Lets the other goroutines of this P run before the caller goes on.
+pub fn yield_now(g: &'static G) {
+    let m = g.machine();
+    let p = m.processor();
+    let next = next_at_hand(p);
+    if let Some(next) = next.filter(|next| next.is_on_processor()) {
+        m.handed.set(Some(next));
+        ready_last(p, g);
+        return leave(g, m, None);
+    }
+    if next.is_none()
+        && !p.tick.get().is_multiple_of(find_work::FAIRNESS_TICKS)
+        && p.number < p::count()
+    {
+        let due = p.timers.first_hint();
+        if (due == NEVER || due > clock::now()) && find_work::injector().is_empty() {
+            return; // nobody to yield to
+        }
+    }
+    ready_last(p, g);
+    leave(g, m, next);
+}
+
+/// Leaves the calling goroutine for its M's own stack after the M lost its P: `g` waits in the global
+/// queue for another.
+pub fn requeue_without_processor(g: &'static G) {
+    // SAFETY: the goroutine runs, so it is in no list; W1 covers its being taken at once.
+    unsafe { find_work::injector().push(NonNull::from(g)) };
+    find_work::notify();
+    leave(g, g.machine(), None);
+}
+
+// ---- Starting and ending ----
+
+/// Makes a goroutine that is not yet runnable.
+///
+/// # Errors
+/// When the kernel has no memory for its record.
+pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'static G> {
+    let class = slot::class_of(options.stack_bytes);
+    let g = match holder() {
+        Some((p, _)) => p.take_record()?,
+        None => g::take_one()?,
+    };
+    g::prepare(g, options, entry, class);
+    // Relaxed: a count; whoever waits for goroutines to end synchronises by other means.
+    LIVE.fetch_add(1, Ordering::Relaxed);
+    Ok(g)
+}
+
+/// Takes back a goroutine that never started.
+pub fn discard(g: &'static G) {
+    drop(g.entry.take());
+    g.name.take();
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    match holder() {
+        Some((p, _)) => p.keep_record(g),
+        None => g::put_one(g),
+    }
+}
+
+/// A goroutine's first frame.
+unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
+    // SAFETY: carried by the switch that came here.
+    unsafe { arrive(left) };
+    // SAFETY: `start` passes the goroutine's own record.
+    let g = unsafe { &*argument.cast::<G>() };
+    ensure_vector(g);
+    if let Some(entry) = g.entry.take() {
+        // The entry reports its own panic to whoever joins; one that escapes ends only this goroutine.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(entry));
+    }
+    end(g)
+}
+
+/// Gives the goroutine a dynamic thread vector, on its own stack, where malloc may be called.
+fn ensure_vector(g: &'static G) {
+    let Some(slot) = g.slot.get() else { return };
+    if !slot.dtv().is_null() {
+        return;
+    }
+    let (modules, generation) = template().dtv();
+    // SAFETY: a goroutine's malloc works by the M's words.
+    let vector = unsafe { glibc::dtv::allocate(modules, generation) };
+    if vector.is_null() {
+        fatal(format_args!(
+            "out of memory starting goroutine {}",
+            g.id.get()
+        ));
+    }
+    slot.set_dtv(vector);
+    // SAFETY: fs + 8 is the vector's place in this goroutine's control block.
+    unsafe { ((slot.fs + 8) as *mut *mut usize).write(vector) };
+}
+
+/// Ends the calling goroutine: destructors, what libc allocated for it, and the last switch away.
+fn end(g: &'static G) -> ! {
+    let guarded = std::panic::catch_unwind(AssertUnwindSafe(|| thread_tls::run_destructors(g)));
+    if guarded.is_err() {
+        fatal(format_args!(
+            "a thread-local destructor of goroutine {} panicked",
+            g.id.get()
+        ));
+    }
+    g.name.take();
+    if let Some(slot) = g.slot.get() {
+        // SAFETY: the destructors have run; nothing after this uses thread-local storage that libc
+        // allocated on demand.
+        unsafe { template().release_specific(slot.fs) };
+        // SAFETY: libc may have moved the vector: the control block knows where it is.
+        let vector = unsafe { ((slot.fs + 8) as *const *mut usize).read() };
+        // SAFETY: as for `release_specific`.
+        unsafe { glibc::dtv::release_blocks(vector) };
+        slot.set_dtv(vector);
+    }
+    LIVE.fetch_sub(1, Ordering::Relaxed);
+    g.ended.set(true);
+    let m = g.machine();
+    let next = next_at_hand(m.processor());
+    match next.filter(|next| next.is_on_processor()) {
+        Some(busy) => {
+            m.handed.set(Some(busy));
+            leave(g, m, None);
+        }
+        None => leave(g, m, next),
+    }
+    unreachable!("an ended goroutine is never switched to")
+}
+
+/// Starts a goroutine and answers its number.
+///
+/// # Errors
+/// When the kernel has no memory for its record.
+pub fn spawn(options: SpawnOptions, entry: Entry) -> std::io::Result<u64> {
+    let g = new_goroutine(options, entry)?;
+    let id = g.id.get();
+    ready(g);
+    Ok(id)
+}

@@ -1,0 +1,230 @@
+//! Slots: the stack, thread-local storage and thread control block of one running goroutine.
+//!
+//! ```text
+//! base                                                              base + size
+//! | guard, 64 KiB | stack, grows down <--- frames | used TLS | thread control block |
+//!                                                 ^ top      ^ FS base
+//! ```
+//!
+//! - S1: a slot belongs to one goroutine at a time, or to a free list.
+//! - S2: the *compact* layout: frames begin right under the thread-local storage that is in use, with
+//!   none of libc's surplus between, so that a small goroutine's frames, storage and control block
+//!   share one page. Sound since the surplus has been spent (`gaggle_sys::glibc::ballast`).
+//! - S3: a slot's number is unique in the process and gives its goroutine's thread number: two live
+//!   goroutines never have the same (a counter would wrap).
+//! - S4: slots are reused last in, first out: the one that ended last is the warmest.
+
+use crate::lock::Lock;
+use gaggle_core::lock::Lock as Guarded;
+use gaggle_sys::glibc::template::{Identity, Template};
+use gaggle_sys::stack::{guard, map};
+use std::cell::Cell;
+use std::io;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// log2 of the default reservation: 1 MiB.
+pub const DEFAULT_CLASS: u8 = 20;
+/// log2 of the smallest and largest reservations: 256 KiB (four guards) and 1 GiB.
+const CLASSES: std::ops::RangeInclusive<u8> = 18..=30;
+
+/// Address space reserved at a time for slots of the smaller classes.
+const SLAB_BYTES: usize = 64 << 20;
+
+/// Thread numbers of goroutines begin above those of the kernel (`PID_MAX_LIMIT` is 2^22).
+const TID_BASE: u32 = 1 << 22;
+
+/// See the module's text. Slots live for ever.
+#[derive(Debug)]
+pub struct Slot {
+    /// Lowest address, where the guard begins.
+    pub base: usize,
+    /// The FS base of whoever runs here.
+    pub fs: usize,
+    tid: u32,
+    class: u8,
+    dtv: Cell<*mut usize>,
+    next: Cell<Option<&'static Slot>>,
+}
+
+// SAFETY: the cells belong to the slot's holder (S1), which passes through locks and queues.
+unsafe impl Sync for Slot {}
+
+/// The class (log2 of bytes) that serves a stack of `bytes`.
+pub fn class_of(bytes: Option<usize>) -> u8 {
+    match bytes {
+        None => DEFAULT_CLASS,
+        Some(bytes) => {
+            let whole = bytes.saturating_add(guard::GUARD_BYTES);
+            let class = whole
+                .checked_next_power_of_two()
+                .map_or(u8::MAX, |size| size.ilog2() as u8);
+            class.clamp(*CLASSES.start(), *CLASSES.end())
+        }
+    }
+}
+
+impl Slot {
+    /// Where the goroutine's frames begin, going down (S2).
+    pub fn top(&self, template: &Template) -> usize {
+        self.fs - template.below()
+    }
+
+    /// The class (log2 of bytes).
+    pub fn class(&self) -> u8 {
+        self.class
+    }
+
+    /// Writes fresh thread-local storage for the next goroutine.
+    ///
+    /// # Safety
+    /// The caller holds the slot, and no context is on it.
+    pub unsafe fn write_tls(&self, template: &Template) {
+        let identity = Identity {
+            tid: self.tid,
+            stack: (self.base, self.top(template) - self.base),
+            dtv: self.dtv.get(),
+        };
+        // SAFETY: the block lies at the slot's top end, reserved for it by `carve`; `fs` is aligned.
+        unsafe { template.write(self.fs, identity) };
+    }
+
+    /// The dynamic thread vector that the next goroutine here can use; null: it must allocate one.
+    pub fn dtv(&self) -> *mut usize {
+        self.dtv.get()
+    }
+
+    /// Remembers the vector that the goroutine here leaves (libc may have moved it).
+    pub fn set_dtv(&self, dtv: *mut usize) {
+        self.dtv.set(dtv);
+    }
+}
+
+/// A last-in, first-out list of free slots of one class.
+#[derive(Debug, Default)]
+pub struct SlotList {
+    first: Cell<Option<&'static Slot>>,
+    len: Cell<usize>,
+}
+
+impl SlotList {
+    /// Puts `slot` first.
+    pub fn push(&self, slot: &'static Slot) {
+        slot.next.set(self.first.replace(Some(slot)));
+        self.len.set(self.len.get() + 1);
+    }
+
+    /// Takes the slot that was put last.
+    pub fn pop(&self) -> Option<&'static Slot> {
+        let slot = self.first.get()?;
+        self.first.set(slot.next.take());
+        self.len.set(self.len.get() - 1);
+        Some(slot)
+    }
+
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.len.get()
+    }
+}
+
+struct Pool {
+    free: [SlotList; 32],
+    /// The rest of the slab that slots of a class are being cut from: next address and end.
+    slab: [(usize, usize); 32],
+    /// The rest of the memory that slots' records are cut from.
+    records: (usize, usize),
+}
+
+// SAFETY: only reached under the lock.
+unsafe impl Send for Pool {}
+
+static POOL: LazyLock<Guarded<Pool, Lock>> = LazyLock::new(|| {
+    Guarded::new(Pool {
+        free: [const {
+            SlotList {
+                first: Cell::new(None),
+                len: Cell::new(0),
+            }
+        }; 32],
+        slab: [(0, 0); 32],
+        records: (0, 0),
+    })
+});
+
+static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+
+impl Pool {
+    /// Reserves a new slot of `class`.
+    fn carve(&mut self, class: u8, template: &Template) -> io::Result<&'static Slot> {
+        let bytes = 1usize << class;
+        let slab = &mut self.slab[usize::from(class)];
+        if slab.0 == slab.1 {
+            let slab_bytes = bytes.max(SLAB_BYTES);
+            let base = map::reserve(slab_bytes)?;
+            *slab = (base, base + slab_bytes);
+        }
+        let base = slab.0;
+        // SAFETY: the lowest part of a slot that nobody has, in a mapping of ours.
+        unsafe { guard::install(base) }?;
+        let record = self.record()?;
+        self.slab[usize::from(class)].0 += bytes;
+        let fs = (base + bytes - template.above()) & !63;
+        // Relaxed: only uniqueness matters (S3).
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot {
+            base,
+            fs,
+            tid: TID_BASE + number,
+            class,
+            dtv: Cell::new(std::ptr::null_mut()),
+            next: Cell::new(None),
+        };
+        // SAFETY: `record` is writable, aligned memory for one slot, given out once.
+        unsafe { record.write(slot) };
+        // SAFETY: just written; the memory is never unmapped.
+        Ok(unsafe { &*record })
+    }
+
+    fn record(&mut self) -> io::Result<*mut Slot> {
+        if self.records.0 + size_of::<Slot>() > self.records.1 {
+            let base = map::reserve(CHUNK_BYTES)?;
+            self.records = (base, base + CHUNK_BYTES);
+        }
+        let record = self.records.0 as *mut Slot;
+        self.records.0 += size_of::<Slot>();
+        Ok(record)
+    }
+}
+
+/// Bytes mapped at a time for slots' records.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// How many free slots of the default class a P keeps for itself.
+pub const KEPT_BY_PROCESSOR: usize = 64;
+
+/// Takes a slot of `class` from the common pool, or makes one.
+///
+/// # Errors
+/// When the kernel has no address space or no mapping left.
+pub fn take(class: u8, template: &Template) -> io::Result<&'static Slot> {
+    let mut pool = POOL.lock();
+    if let Some(slot) = pool.free[usize::from(class)].pop() {
+        return Ok(slot);
+    }
+    pool.carve(class, template)
+}
+
+/// Puts slots into the common pool.
+pub fn put(slots: &SlotList, count: usize) {
+    let pool = POOL.lock();
+    for _ in 0..count {
+        let Some(slot) = slots.pop() else { break };
+        pool.free[usize::from(slot.class)].push(slot);
+    }
+}
+
+/// Puts one slot into the common pool.
+pub fn put_one(slot: &'static Slot) {
+    POOL.lock().free[usize::from(slot.class)].push(slot);
+}

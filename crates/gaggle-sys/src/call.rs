@@ -1,0 +1,170 @@
+//! System calls as the hooks need them: made directly, so that no libc function (and so no hook of
+//! ours) is in between, and answering `-errno` instead of setting it.
+
+use crate::arch::syscall6;
+use std::ffi::{c_int, c_long, c_short};
+
+/// Any system call.
+///
+/// # Safety
+/// Whatever the call demands of its arguments.
+#[inline(always)]
+pub unsafe fn raw(number: c_long, arguments: [usize; 6]) -> isize {
+    // SAFETY: the caller's contract is the same.
+    unsafe { syscall6(number as usize, arguments) }
+}
+
+/// Whether a call answered this error number.
+#[inline(always)]
+pub fn failed_with(result: isize, errno: c_int) -> bool {
+    result == -(errno as isize)
+}
+
+/// The descriptor's status flags (`F_GETFL`), or `-errno`.
+pub fn status_flags(fd: c_int) -> isize {
+    // SAFETY: F_GETFL takes no pointer; any descriptor number may be asked for.
+    unsafe {
+        raw(
+            libc::SYS_fcntl,
+            [fd as usize, libc::F_GETFL as usize, 0, 0, 0, 0],
+        )
+    }
+}
+
+/// Sets the descriptor's status flags (`F_SETFL`).
+pub fn set_status_flags(fd: c_int, flags: c_int) -> isize {
+    // SAFETY: F_SETFL takes no pointer.
+    unsafe {
+        raw(
+            libc::SYS_fcntl,
+            [fd as usize, libc::F_SETFL as usize, flags as usize, 0, 0, 0],
+        )
+    }
+}
+
+/// What a descriptor refers to, as far as blocking is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FileKind {
+    /// A socket: per-call non-blocking flags exist.
+    Socket = 1,
+    /// A pipe or FIFO.
+    Pipe = 2,
+    /// Something else that can be polled as a rule: terminals, event descriptors.
+    Pollable = 3,
+    /// A regular file, directory or block device: always "ready", yet may block.
+    File = 4,
+    /// Not an open descriptor.
+    Closed = 5,
+}
+
+/// Finds out what `fd` refers to.
+pub fn file_kind(fd: c_int) -> FileKind {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat writes one `stat`, for which there is room.
+    let result = unsafe {
+        raw(
+            libc::SYS_fstat,
+            [fd as usize, status.as_mut_ptr() as usize, 0, 0, 0, 0],
+        )
+    };
+    if result < 0 {
+        return FileKind::Closed;
+    }
+    // SAFETY: the call succeeded, so it filled the structure in.
+    let mode = unsafe { status.assume_init_ref() }.st_mode;
+    match mode & libc::S_IFMT {
+        libc::S_IFSOCK => FileKind::Socket,
+        libc::S_IFIFO => FileKind::Pipe,
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::File,
+        _ => FileKind::Pollable,
+    }
+}
+
+/// A socket's send or receive time-out in nanoseconds; 0 where it has none (or is no socket).
+pub fn socket_timeout(fd: c_int, option: c_int) -> u64 {
+    let mut time = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
+    let mut length = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `time` and the new length into `length`.
+    let result = unsafe {
+        raw(
+            libc::SYS_getsockopt,
+            [
+                fd as usize,
+                libc::SOL_SOCKET as usize,
+                option as usize,
+                &raw mut time as usize,
+                &raw mut length as usize,
+                0,
+            ],
+        )
+    };
+    if result < 0 {
+        return 0;
+    }
+    (time.tv_sec as u64)
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_usec as u64 * 1_000)
+}
+
+/// An integer option of a socket (`SOL_SOCKET`), or `-errno`.
+pub fn socket_option(fd: c_int, option: c_int) -> Result<c_int, c_int> {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `value`, and the length.
+    let result = unsafe {
+        raw(
+            libc::SYS_getsockopt,
+            [
+                fd as usize,
+                libc::SOL_SOCKET as usize,
+                option as usize,
+                &raw mut value as usize,
+                &raw mut length as usize,
+                0,
+            ],
+        )
+    };
+    if result < 0 {
+        Err(-result as c_int)
+    } else {
+        Ok(value)
+    }
+}
+
+/// What `events` of `fd` are ready now: the kernel's `revents`, 0 for none, or `-errno`.
+pub fn poll_now(fd: c_int, events: c_short) -> isize {
+    let mut entry = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: poll reads and writes the one entry; a time-out of 0 does not block.
+    let result = unsafe { raw(libc::SYS_poll, [&raw mut entry as usize, 1, 0, 0, 0, 0]) };
+    if result > 0 {
+        entry.revents as isize
+    } else {
+        result
+    }
+}
+
+/// Closes a descriptor of our own.
+pub fn close(fd: c_int) -> isize {
+    // SAFETY: closing takes no pointer.
+    unsafe { raw(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) }
+}
+
+/// Lets other OS threads run.
+pub fn yield_thread() {
+    // SAFETY: takes no argument.
+    unsafe { raw(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// This OS thread's number, asked of the kernel.
+pub fn thread_id() -> c_int {
+    // SAFETY: takes no argument.
+    unsafe { raw(libc::SYS_gettid, [0; 6]) as c_int }
+}
