@@ -237,6 +237,28 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::serve`].
+    ///
+    /// # Examples
+    /// ```
+    /// use bytes::Bytes;
+    /// use gaggle_http::Server;
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use hyper::body::Incoming;
+    /// # use gaggle_http::context::Context;
+    /// # use std::net::TcpListener;
+    ///
+    /// async fn shout(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    ///     let bytes = request.into_body().collect().await?.to_bytes();
+    ///     Ok(Response::new(bytes.to_ascii_uppercase().into()))
+    /// }
+    ///
+    /// # let (context, stop) = Context::background().with_cancel();
+    /// # stop.cancel();
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// Server::default().serve_service(listener, &context, tower::service_fn(shout))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn serve_service<S, B>(
         &self,
         listener: TcpListener,

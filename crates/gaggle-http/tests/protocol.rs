@@ -265,6 +265,21 @@ fn a_client_that_goes_away_in_a_body_harms_nobody() {
 }
 
 #[test]
+fn a_client_that_never_reads_its_response_is_given_up() {
+    // More than the buffers of both sides hold, so that only a reader or the limit ends the write.
+    let response = Bytes::from(vec![b'x'; 64 << 20]);
+    let limit = Duration::from_millis(200);
+    let server = Running::handler(Server::builder().write_timeout(limit), move |_, _| {
+        Response::new(response.clone())
+    });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.wait_for_a_byte();
+    // Waits for the connection, whose client is still there.
+    server.stop();
+}
+
+#[test]
 fn an_unmodified_blocking_client_reuses_its_connection() {
     let server = Running::handler(Server::builder(), |_, request| {
         Response::builder()

@@ -209,6 +209,17 @@ impl Client {
         text
     }
 
+    /// Blocks until the response has begun, and leaves it unread.
+    pub fn wait_for_a_byte(&mut self) {
+        assert_eq!(
+            self.reader
+                .get_ref()
+                .peek(&mut [0])
+                .expect("the server answers in time"),
+            1
+        );
+    }
+
     /// Whether nothing comes for `time`.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let stream = self.reader.get_ref();
