@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod delivery;
 pub mod domain;
 pub mod repository;
 pub mod usecase;

@@ -1,0 +1,3 @@
+//! The command line's own work.
+
+pub mod limits;

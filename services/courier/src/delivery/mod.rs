@@ -1,0 +1,4 @@
+//! Where courier meets the outside: HTTP in and out, and the command line.
+
+pub mod cli;
+pub mod http;
