@@ -330,9 +330,9 @@ pub fn requeue_without_processor(g: &'static G) {
 /// Makes a goroutine that is not yet runnable.
 ///
 /// # Errors
-/// When the kernel has no memory for its record.
+/// When the kernel has no memory for its record, or the stack asked for is too large.
 pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'static G> {
-    let class = slot::class_of(options.stack_bytes);
+    let class = slot::class_of(options.stack_bytes)?;
     let g = match holder() {
         Some((p, _)) => p.take_record()?,
         None => g::take_one()?,

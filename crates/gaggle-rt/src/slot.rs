@@ -51,17 +51,25 @@ pub struct Slot {
 unsafe impl Sync for Slot {}
 
 /// The class (log2 of bytes) that serves a stack of `bytes`.
-pub fn class_of(bytes: Option<usize>) -> u8 {
-    match bytes {
-        None => DEFAULT_CLASS,
-        Some(bytes) => {
-            let whole = bytes.saturating_add(guard::GUARD_BYTES);
-            let class = whole
-                .checked_next_power_of_two()
-                .map_or(u8::MAX, |size| size.ilog2() as u8);
-            class.clamp(*CLASSES.start(), *CLASSES.end())
-        }
+///
+/// # Errors
+/// More than 1 GiB.
+pub fn class_of(bytes: Option<usize>) -> io::Result<u8> {
+    let Some(bytes) = bytes else {
+        return Ok(DEFAULT_CLASS);
+    };
+    let whole = bytes
+        .checked_add(guard::GUARD_BYTES)
+        .and_then(usize::checked_next_power_of_two);
+    let class = whole.map_or(u8::MAX, |size| size.ilog2() as u8);
+    // A stack of exactly the largest size has its guard within it.
+    if class > *CLASSES.end() && bytes > 1 << *CLASSES.end() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a goroutine's stack can be 1 GiB at most",
+        ));
     }
+    Ok(class.clamp(*CLASSES.start(), *CLASSES.end()))
 }
 
 impl Slot {

@@ -83,7 +83,8 @@ fn goroutines_that_yield_migrate() {
     for _ in 0..64 {
         let sender = sender.clone();
         go(move || {
-            for _ in 0..200 {
+            // Until the scheduler has moved it once, however long that takes.
+            while gaggle_rt::own_migrations() == 0 {
                 Green::yield_now();
                 std::hint::black_box((0..200).sum::<u64>());
             }

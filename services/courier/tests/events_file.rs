@@ -150,7 +150,7 @@ fn object(random: &mut Random, customer: &Customer) -> (&'static str, String) {
             )
         }
         _ => {
-            let note = "reconciled with the ledger; ".repeat(random.below(12));
+            let note = "reconciled with the ledger; ".repeat(random.below(30));
             (
                 "billing.adjustment.created",
                 format!(
