@@ -5,6 +5,8 @@
 //! the same algorithm runs on goroutines, on OS threads and under the model checker.
 
 pub mod chan;
+pub mod context;
+mod context_tree;
 pub mod contract;
 pub mod idle;
 pub mod injector;
