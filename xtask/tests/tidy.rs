@@ -203,7 +203,7 @@ fn assembly_outside_the_system_crate_is_reported() {
 
 #[test]
 fn system_calls_outside_the_system_crate_are_reported() {
-    let call = "//! Calls.\nuse libc::{c_long, syscall};\n";
+    let call = "//! Calls.\nuse libc::{c_long, iovec, syscall};\n";
     let tree = Tree::new(&[("gaggle-sys", "", call), ("gaggle-rt", "", call)]);
     tree.write("crates/gaggle-rt/tests/t.rs", call);
     assert_only(
@@ -211,14 +211,26 @@ fn system_calls_outside_the_system_crate_are_reported() {
         "crates/gaggle-rt/src/lib.rs:2: libc::syscall outside gaggle-sys",
     );
 
-    let tree = Tree::new(&[(
-        "gaggle-rt",
-        "[dependencies]\nlibc = \"0.2\"\n",
-        "//! Green.\n",
-    )]);
+    for call in ["epoll_wait", "read", "wait4", "epoll_create1", "close"] {
+        let text = format!("//! Calls.\nfn f() {{ unsafe {{ libc::{call}() }} }}\n");
+        let tree = Tree::new(&[("gaggle-rt", "", &text)]);
+        assert_only(
+            &tree.errors(),
+            &format!("crates/gaggle-rt/src/lib.rs:2: libc::{call} outside"),
+        );
+    }
+}
+
+#[test]
+fn libc_is_known_for_its_types_where_its_symbols_are_defined_and_nowhere_else() {
+    let types = "//! Types.\nuse libc::{EAGAIN, SYS_read, epoll_event, msghdr, pollfd, time_t};\n";
+    let libc = "[dependencies]\nlibc = \"0.2\"\n";
+    let tree = Tree::new(&[("gaggle-rt", libc, types)]);
+    assert_eq!(tree.errors(), Vec::<String>::new());
+    let tree = Tree::new(&[("gaggle-threads", libc, types)]);
     assert_only(
         &tree.errors(),
-        "crates/gaggle-rt/Cargo.toml:0: gaggle-rt depends on libc",
+        "crates/gaggle-threads/Cargo.toml:0: gaggle-threads depends on libc",
     );
 }
 

@@ -1,11 +1,14 @@
 //! One command of a step: run with a time limit, its output handed on line by line as it comes.
 
 use crate::failure::Failure;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What GNU timeout answers when the time was up.
@@ -101,6 +104,10 @@ impl Task {
                 Err(RecvTimeoutError::Disconnected) => break false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            if interrupted().map_err(failed)? {
+                end_group(child).map_err(failed)?;
+                return Err(Failure::new(format!("interrupted during: {self}")));
+            }
             match ended {
                 None if child.try_wait().map_err(failed)?.is_some() => ended = Some(Instant::now()),
                 Some(since) if since.elapsed() > OUTPUT_LAG_MAX => break true,
@@ -140,6 +147,36 @@ impl fmt::Display for Task {
         }
         f.write_str(&self.arguments.join(" "))
     }
+}
+
+/// Whether somebody wants to stop the run. The command is in a process group of its own, where the
+/// terminal's Ctrl-C does not reach it, so it has to be ended by us.
+///
+/// Watching begins with the first call and never ends: a signal between two commands stops the next.
+fn interrupted() -> std::io::Result<bool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let flag = match FLAG.get() {
+        Some(flag) => flag,
+        None => {
+            let flag = FLAG.get_or_init(Arc::default);
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                signal_hook::flag::register(signal, Arc::clone(flag))?;
+            }
+            flag
+        }
+    };
+    // Relaxed: the flag is all that is communicated.
+    Ok(flag.load(Ordering::Relaxed))
+}
+
+/// Ends the command with all its children: GNU timeout passes the signal on to its group.
+fn end_group(child: &mut Child) -> std::io::Result<()> {
+    Command::new("kill")
+        .arg("-TERM")
+        .arg(child.id().to_string())
+        .status()?;
+    child.wait()?;
+    Ok(())
 }
 
 /// Sends each line of `output` from a thread of its own, which ends when the output is closed;

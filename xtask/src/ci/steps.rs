@@ -155,7 +155,7 @@ fn tidy_in_process(root: &Path) -> Result<Plan, Failure> {
 }
 
 fn miri(root: &Path) -> Result<Plan, Failure> {
-    match toolchain_with(&["miri", "--version"]) {
+    match toolchain_with("miri") {
         None => Ok(Plan::Lacking("no installed toolchain has Miri".to_string())),
         Some(toolchain) => {
             run([
@@ -166,10 +166,25 @@ fn miri(root: &Path) -> Result<Plan, Failure> {
     }
 }
 
-fn thread_sanitizer(_: &Path) -> Result<Plan, Failure> {
-    Ok(Plan::Lacking(
-        "no installed toolchain has ThreadSanitizer with an instrumented std".into(),
-    ))
+/// Needs a nightly compiler and std's sources: an uninstrumented std hides the synchronisation that it
+/// does, and the detector then reports races that are none.
+fn thread_sanitizer(root: &Path) -> Result<Plan, Failure> {
+    let lacking = "no nightly toolchain with std's sources is installed";
+    let Some(sysroot) = output_of(&["rustc", "+nightly", "--print", "sysroot"]) else {
+        return Ok(Plan::Lacking(lacking.to_string()));
+    };
+    if !Path::new(&sysroot)
+        .join("lib/rustlib/src/rust/library/std")
+        .exists()
+    {
+        return Ok(Plan::Lacking(lacking.to_string()));
+    }
+    let command = "cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests \
+                   -p gaggle-core -p gaggle-threads -p gaggle";
+    run([Task::new(command, 20)
+        .with("RUSTFLAGS", "-Zsanitizer=thread")
+        .with("GAGGLE_BACKEND", "threads")
+        .with("CARGO_TARGET_DIR", target_folder(root, "tsan"))])
 }
 
 fn bench(root: &Path) -> Result<Plan, Failure> {
@@ -195,20 +210,26 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
 
 /// The `+name` of an installed toolchain whose cargo can do this, or the empty string for the
 /// default one.
-fn toolchain_with(arguments: &[&str]) -> Option<&'static str> {
+fn toolchain_with(subcommand: &str) -> Option<&'static str> {
     ["", "+nightly"].into_iter().find(|toolchain| {
-        let mut command = Command::new("cargo");
-        if !toolchain.is_empty() {
-            command.arg(toolchain);
-        }
-        let status = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
+        let mut words = vec!["cargo", toolchain, subcommand, "--version"];
+        words.retain(|word| !word.is_empty());
+        output_of(&words).is_some()
     })
+}
+
+/// What the command prints, without the last line's end; `None` unless it runs and succeeds.
+fn output_of(words: &[&str]) -> Option<String> {
+    let (program, arguments) = words.split_first()?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_string();
+    output.status.success().then_some(text)
 }
 
 /// A target folder beside the usual one, so that other compiler flags do not rebuild everything.

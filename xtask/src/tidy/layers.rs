@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("usecase", &["usecase", "domain"]),
     ("repository", &["repository", "usecase::ports", "domain"]),
     ("delivery", &["delivery", "usecase", "domain", "config"]),
-    ("config", &["config", "domain"]),
+    ("config", &["config", "usecase", "domain"]),
 ];
 
 /// Crates that belong to one edge, and the layer there; main wires them and may name them.
