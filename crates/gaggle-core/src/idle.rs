@@ -108,7 +108,9 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// Takes the idle P with the lowest number; the caller owns it.
+    /// Takes the idle P with the lowest number; the caller owns it. After `None`, whoever puts a P
+    /// from now on sees in its re-check all that the caller had published or seen before (W5): so a
+    /// goroutine that comes back from a blocking call may be queued, then this tried.
     pub fn take(&self) -> Option<u32> {
         // SeqCst: pairs with the fence in `put`, for one who takes because it saw work (W5).
         fence(Ordering::SeqCst);
