@@ -19,6 +19,10 @@
 //!   `push_next` runs, and a stealer takes the new `next` at once, the displaced element is in the
 //!   owner's hands only. The owner is awake then, and its notification comes after `push_next`.
 //!
+//! The model checker holds all this but one part of R4: it never lets a relaxed load read a store of
+//! the future, so that the order between a stealer's reads and the owner's next use of the slots
+//! (Release on `head`, Acquire in `push` and `room`) is argued here, not tested.
+//!
 //! R4 fails if a stealer sleeps between its reads and its compare-and-swap while exactly 2^32
 //! elements pass; at ten nanoseconds each that is a pause of 43 seconds with an exact hit at its end.
 
@@ -346,7 +350,7 @@ impl<T: Link> RunQueue<T> {
         let room = unsafe { thief.room() } as u32;
         loop {
             // Acquire: pairs with the Releases that move `head`, so that the `tail` read next is
-            // not behind it.
+            // not behind it; the test of `available` below is the second line of defence.
             let head = self.head.0.load(Ordering::Acquire);
             // Acquire: pairs with the owner's Release in `push`; makes slots and items visible.
             let tail = self.owner.0.tail.load(Ordering::Acquire);
