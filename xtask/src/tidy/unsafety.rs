@@ -201,7 +201,7 @@ fn is_system_call(name: &str) -> bool {
             prefix.ends_with('_') || !rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         })
     };
-    SYSTEM_CALLS.iter().any(|prefix| begins(prefix)) && !TYPES.contains(&name)
+    SYSTEM_CALLS.iter().any(begins) && !TYPES.contains(&name)
 }
 
 fn thread_locals(source: &Source, findings: &mut Vec<Finding>) {
