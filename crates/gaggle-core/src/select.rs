@@ -234,7 +234,7 @@ impl<'a, R: Runtime> Select<'a, R> {
     /// Adds an operation and answers its number: 0 for the first, and so on.
     ///
     /// `&mut` keeps the operation from standing in two lists, or twice in one.
-    pub fn add(&mut self, arm: &'a mut impl Arm<R>) -> usize {
+    pub fn add(&mut self, arm: &'a mut dyn Arm<R>) -> usize {
         self.arms.push(arm);
         self.order.push(0);
         self.arms.len() - 1

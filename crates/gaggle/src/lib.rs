@@ -26,12 +26,16 @@ extern crate self as gaggle;
 mod backend;
 mod block_on;
 mod builder;
+pub mod chan;
+pub mod context;
 mod goroutine;
 mod join;
 mod parker;
 mod run;
 pub mod runtime;
 mod scope;
+pub mod select;
+pub mod sync;
 #[doc(hidden)]
 pub mod testing;
 pub mod time;

@@ -1,0 +1,371 @@
+//! Contexts: when a piece of work must end, and what it carries along.
+//!
+//! A [`Context`] is made from another ([`background`] at first) and handed down as a parameter. It ends
+//! when it is cancelled, at its deadline, or when the one it was made from ends; those made from it end
+//! with it. Work that waits looks at [`Context::done`], in a [`select!`](crate::select!) for instance;
+//! work that computes looks at [`Context::err`] now and then.
+//!
+//! ```
+//! use gaggle::{chan, context, select};
+//! use std::time::Duration;
+//!
+//! let (context, _cancel) = context::background().with_timeout(Duration::from_millis(1));
+//! let (_sender, replies) = chan::unbuffered::<String>();
+//! let reply = select! {
+//!     recv(replies) -> reply => reply.ok(),
+//!     done(context) => None,
+//! };
+//! assert_eq!(reply, None);
+//! assert_eq!(context.err(), Some(context::ContextError::DeadlineExceeded));
+//! ```
+//!
+//! Source: Go's package `context`. Where Go's `vet` complains about a `cancel` that is never called,
+//! here dropping the [`Cancel`] cancels.
+
+use crate::backend::Dispatch;
+use crate::builder::entry;
+use crate::chan::{Never, Receiver, deadline_at};
+use crate::goroutine::{Ending, Goroutine};
+use crate::join::Packet;
+use gaggle_core::context as core_context;
+use gaggle_core::contract::SpawnOptions;
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use gaggle_core::context::{Cause, ContextError};
+
+/// The context that never ends, has no deadline and carries nothing: where every other comes from.
+///
+/// # Examples
+/// ```
+/// assert!(gaggle::context::background().err().is_none());
+/// ```
+pub const fn background() -> Context {
+    Context {
+        inner: core_context::Context::background(),
+        deadline: None,
+    }
+}
+
+/// When a piece of work must end, and what it carries along. A clone is the same context, and cheap.
+#[derive(Clone)]
+pub struct Context {
+    inner: core_context::Context<Dispatch>,
+    /// As the program gave it; the inner one counts on the runtime's clock.
+    deadline: Option<Instant>,
+}
+
+impl Context {
+    /// Makes a context that also ends when `cancel` is called on the handle, or the handle drops.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// assert!(context.err().is_none());
+    /// cancel.cancel();
+    /// assert!(context.err().is_some());
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_cancel(&self) -> (Context, Cancel) {
+        let (inner, cancel) = self.inner.with_cancel(options());
+        (self.derived(inner, None), Cancel(cancel))
+    }
+
+    /// As [`Context::with_cancel`], with a handle that gives a reason, which [`Context::cause`] answers.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel_cause();
+    /// cancel.cancel("the client is gone");
+    /// assert_eq!(context.cause().unwrap().to_string(), "the client is gone");
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_cancel_cause(&self) -> (Context, CancelCause) {
+        let (inner, cancel) = self.inner.with_cancel(options());
+        (self.derived(inner, None), CancelCause(cancel))
+    }
+
+    /// Makes a context that also ends at `deadline`, at once if that has passed, and when `cancel` is
+    /// called on the handle or the handle drops.
+    ///
+    /// # Panics
+    /// When the operating system refuses the thread that serves timers (threads backend, first timer).
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::context::{background, ContextError};
+    /// let (context, _cancel) = background().with_deadline(std::time::Instant::now());
+    /// assert_eq!(context.err(), Some(ContextError::DeadlineExceeded));
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_deadline(&self, deadline: Instant) -> (Context, Cancel) {
+        let (inner, cancel) = self.inner.with_deadline(deadline_at(deadline), options());
+        (self.derived(inner, Some(deadline)), Cancel(cancel))
+    }
+
+    /// Makes a context that also ends when `timeout` has passed, and when `cancel` is called on the
+    /// handle or the handle drops. A timeout beyond what the clock can tell is none.
+    ///
+    /// # Panics
+    /// As [`Context::with_deadline`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let (context, cancel) = gaggle::context::background().with_timeout(Duration::from_secs(3600));
+    /// assert!(context.deadline().is_some());
+    /// drop(cancel);
+    /// assert!(context.err().is_some());
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_timeout(&self, timeout: Duration) -> (Context, Cancel) {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.with_deadline(deadline),
+            None => self.with_cancel(),
+        }
+    }
+
+    /// Makes a context that also carries `value`, found again by its type; an inherited value of that
+    /// type is hidden.
+    ///
+    /// # Examples
+    /// ```
+    /// struct RequestId(u64);
+    /// let context = gaggle::context::background().with_value(RequestId(7));
+    /// assert_eq!(context.value::<RequestId>().unwrap().0, 7);
+    /// ```
+    #[must_use = "the context it is called on stays as it is"]
+    pub fn with_value<V: Any + Send + Sync>(&self, value: V) -> Context {
+        self.derived(self.inner.with_value(value), None)
+    }
+
+    /// Makes a context that carries the same values but never ends and has no deadline, for work that
+    /// must be finished although the reason for it has gone.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_value(7u8).with_cancel();
+    /// let audit = context.without_cancel();
+    /// cancel.cancel();
+    /// assert!(audit.err().is_none());
+    /// assert_eq!(audit.value(), Some(&7u8));
+    /// ```
+    #[must_use = "the context it is called on stays as it is"]
+    pub fn without_cancel(&self) -> Context {
+        Context {
+            inner: self.inner.without_cancel(),
+            deadline: None,
+        }
+    }
+
+    /// A channel that is closed when the context ends, for [`select!`](crate::select!) and
+    /// [`Receiver::recv`]. Nothing is ever sent on it.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// gaggle::go(move || cancel.cancel());
+    /// assert!(context.done().recv().is_err());
+    /// ```
+    pub fn done(&self) -> &Receiver<Never> {
+        Receiver::from_core(self.inner.done())
+    }
+
+    /// Why the context has ended; `None`: it has not. Never blocks.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::context::{background, ContextError};
+    /// let (context, cancel) = background().with_cancel();
+    /// cancel.cancel();
+    /// assert_eq!(context.err(), Some(ContextError::Canceled));
+    /// ```
+    pub fn err(&self) -> Option<ContextError> {
+        self.inner.err()
+    }
+
+    /// The reason that was given to [`CancelCause::cancel`], of this context or the one that ended it;
+    /// else what [`Context::err`] answers; `None`: it has not ended.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// drop(cancel);
+    /// assert_eq!(context.cause().unwrap().to_string(), "context canceled");
+    /// ```
+    pub fn cause(&self) -> Option<Cause> {
+        self.inner.cause()
+    }
+
+    /// When it will end at the latest, its own deadline or one it inherited; `None`: it has none.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(gaggle::context::background().deadline().is_none());
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The value of type `V` that it carries.
+    ///
+    /// # Examples
+    /// ```
+    /// let context = gaggle::context::background().with_value("tenant-7");
+    /// assert_eq!(context.value::<&str>(), Some(&"tenant-7"));
+    /// assert_eq!(context.value::<u32>(), None);
+    /// ```
+    pub fn value<V: Any>(&self) -> Option<&V> {
+        self.inner.value()
+    }
+
+    /// Runs `f` in a goroutine of its own when the context ends, at once if it has, unless
+    /// [`AfterFunc::stop`] is called before. If the context is dropped without ever having ended, `f` is
+    /// dropped too; an `f` that holds the context itself keeps it alive until it ends.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// let (sender, receiver) = gaggle::chan::bounded(1);
+    /// context.after_func(move || sender.send("ended").unwrap());
+    /// cancel.cancel();
+    /// assert_eq!(receiver.recv(), Ok("ended"));
+    /// ```
+    #[track_caller]
+    pub fn after_func<F>(&self, f: F) -> AfterFunc
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let ending = Ending::new(Goroutine::new(None), None);
+        let entry = entry(f, Arc::new(Packet::new(None)), ending);
+        AfterFunc(self.inner.after_func(options(), entry))
+    }
+
+    fn derived(&self, inner: core_context::Context<Dispatch>, own: Option<Instant>) -> Context {
+        let deadlines = self.deadline.into_iter().chain(own);
+        Context {
+            inner,
+            deadline: deadlines.min(),
+        }
+    }
+}
+
+#[track_caller]
+fn options() -> SpawnOptions {
+    SpawnOptions {
+        name: None,
+        stack_bytes: None,
+        location: Location::caller(),
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("err", &self.err())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cancels a context, when told to or dropped. Cancelling never blocks, and again changes nothing.
+#[must_use = "the context ends when this is dropped"]
+pub struct Cancel(core_context::Cancel<Dispatch>);
+
+impl Cancel {
+    /// Ends the context, and all that were made from it, unless they have ended before.
+    ///
+    /// # Examples
+    /// ```
+    /// let (parent, cancel) = gaggle::context::background().with_cancel();
+    /// let (child, _keep) = parent.with_cancel();
+    /// cancel.cancel();
+    /// assert!(child.err().is_some());
+    /// ```
+    pub fn cancel(&self) {
+        self.0.cancel();
+    }
+
+    /// Gives the handle up without cancelling: the context then ends with the one it was made from, or
+    /// at its deadline.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// cancel.detach();
+    /// assert!(context.err().is_none());
+    /// ```
+    pub fn detach(self) {
+        self.0.detach();
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Cancels a context for a reason; dropped before, it cancels it without one. Cancelling never blocks.
+#[must_use = "the context ends when this is dropped"]
+pub struct CancelCause(core_context::Cancel<Dispatch>);
+
+impl CancelCause {
+    /// Ends the context, and all that were made from it, because of `cause`, unless they have ended
+    /// before.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel_cause();
+    /// cancel.cancel(std::io::Error::other("disk full"));
+    /// assert_eq!(context.cause().unwrap().to_string(), "disk full");
+    /// ```
+    pub fn cancel(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) {
+        self.0.cancel_because(cause);
+    }
+
+    /// As [`Cancel::detach`].
+    pub fn detach(self) {
+        self.0.detach();
+    }
+}
+
+impl fmt::Debug for CancelCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelCause").finish_non_exhaustive()
+    }
+}
+
+/// A function that waits for the end of a context; made by [`Context::after_func`]. Dropping it does
+/// not stop it.
+pub struct AfterFunc(core_context::AfterFunc<Dispatch>);
+
+impl AfterFunc {
+    /// Stops the function. `true`: it will never run, and has been dropped. `false`: it has been
+    /// started, or was stopped before. Does not wait for a function that runs.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, _cancel) = gaggle::context::background().with_cancel();
+    /// let function = context.after_func(|| unreachable!());
+    /// assert!(function.stop());
+    /// assert!(!function.stop());
+    /// ```
+    pub fn stop(&self) -> bool {
+        self.0.stop()
+    }
+}
+
+impl fmt::Debug for AfterFunc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,311 @@
+//! Synchronisation between goroutines that is not about passing values.
+//!
+//! `std::sync`'s locks, condition variables and barriers work on goroutines as they are; here is what
+//! std lacks.
+
+use crate::backend::Dispatch;
+use crate::chan::deadline_at;
+use crate::context::{Context, ContextError};
+use gaggle_core::chan::RecvArm;
+use gaggle_core::contract::NEVER;
+use gaggle_core::select::{Arm, select};
+use gaggle_core::sync as core_sync;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A counter of things to be done that goroutines wait for. A clone counts the same things.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::sync::Arc;
+///
+/// let (group, sum) = (gaggle::sync::WaitGroup::new(), Arc::new(AtomicU32::new(0)));
+/// for n in 1..=3 {
+///     let sum = Arc::clone(&sum);
+///     group.go(move || { sum.fetch_add(n, Ordering::Relaxed); });
+/// }
+/// group.wait();
+/// assert_eq!(sum.load(Ordering::Relaxed), 6);
+/// ```
+///
+/// Source: Go's `sync.WaitGroup`.
+#[derive(Clone)]
+pub struct WaitGroup {
+    inner: Arc<core_sync::WaitGroup<Dispatch>>,
+}
+
+impl WaitGroup {
+    /// A group of nothing to be done.
+    pub fn new() -> Self {
+        WaitGroup {
+            inner: Arc::new(core_sync::WaitGroup::new()),
+        }
+    }
+
+    /// Adds `delta`, which may be negative, to the counter. Never blocks.
+    ///
+    /// # Panics
+    /// When the counter becomes negative or exceeds `i32::MAX`, and when it is raised from zero while a
+    /// goroutine is about to wait: `add` must happen before the `wait` that shall know of it.
+    #[track_caller]
+    pub fn add(&self, delta: i32) {
+        self.inner.add(delta);
+    }
+
+    /// Takes one from the counter; at zero all who wait go on. Never blocks.
+    ///
+    /// # Panics
+    /// When the counter was zero.
+    ///
+    /// # Examples
+    /// ```
+    /// let group = gaggle::sync::WaitGroup::new();
+    /// group.add(1);
+    /// group.done();
+    /// group.wait();
+    /// ```
+    #[track_caller]
+    pub fn done(&self) {
+        self.inner.done();
+    }
+
+    /// Runs `f` in a goroutine that the group counts until it has ended, by a panic too (which is
+    /// printed and goes no further).
+    ///
+    /// # Panics
+    /// As [`go`](crate::go), and as [`WaitGroup::add`].
+    #[track_caller]
+    pub fn go<F>(&self, f: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.add(1);
+        let counted = Counted(self.clone());
+        let handle = crate::go(move || {
+            // Dropped at the end, by a panic too; and with the closure, if none can be started.
+            let _counted = counted;
+            f();
+        });
+        drop(handle);
+    }
+
+    /// Blocks this goroutine (never its OS thread) until the counter is zero.
+    ///
+    /// # Panics
+    /// When the group is used again before this call has returned.
+    #[track_caller]
+    pub fn wait(&self) {
+        self.inner.wait();
+    }
+}
+
+impl Default for WaitGroup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for WaitGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+/// One thing to be done; dropping it is having done it.
+struct Counted(WaitGroup);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.done();
+    }
+}
+
+/// A number of permits that goroutines acquire, several at a time if they like, and give back. A clone
+/// is the same semaphore.
+///
+/// Who waits is served in the order they came: a small request behind a large one waits for it, so the
+/// large one is not starved.
+///
+/// # Examples
+/// ```
+/// let connections = gaggle::sync::Semaphore::new(2);
+/// let one = connections.acquire(1);
+/// let other = connections.acquire(1);
+/// assert!(connections.try_acquire(1).is_none());
+/// drop(one);
+/// assert!(connections.try_acquire(1).is_some());
+/// ```
+///
+/// Source: `golang.org/x/sync/semaphore`.
+#[derive(Clone)]
+pub struct Semaphore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    permits: usize,
+    semaphore: core_sync::Semaphore<Dispatch>,
+}
+
+impl Semaphore {
+    /// A semaphore of `permits`.
+    pub fn new(permits: usize) -> Self {
+        let semaphore = core_sync::Semaphore::new(permits);
+        Semaphore {
+            shared: Arc::new(Shared { permits, semaphore }),
+        }
+    }
+
+    /// How many permits are free now.
+    pub fn available(&self) -> usize {
+        self.shared.semaphore.available()
+    }
+
+    /// Acquires `permits`, blocking this goroutine (never its OS thread) until it is its turn and they
+    /// are free. They are given back when the [`Permit`] drops.
+    ///
+    /// # Panics
+    /// When the semaphore has fewer permits in all.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = gaggle::sync::Semaphore::new(3);
+    /// let permit = semaphore.acquire(2);
+    /// assert_eq!(semaphore.available(), 1);
+    /// // A permit may go to another goroutine.
+    /// gaggle::go(move || drop(permit)).join().unwrap();
+    /// assert_eq!(semaphore.available(), 3);
+    /// ```
+    #[track_caller]
+    pub fn acquire(&self, permits: usize) -> Permit {
+        self.check(permits);
+        self.shared.semaphore.acquire(permits);
+        self.permit(permits)
+    }
+
+    /// Acquires `permits` if they are free now and nobody waits for some.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = gaggle::sync::Semaphore::new(1);
+    /// assert!(semaphore.try_acquire(2).is_none());
+    /// ```
+    pub fn try_acquire(&self, permits: usize) -> Option<Permit> {
+        let acquired = self.shared.semaphore.try_acquire(permits);
+        acquired.then(|| self.permit(permits))
+    }
+
+    /// As [`Semaphore::acquire`], for `timeout` at most; `None`: the time was over.
+    ///
+    /// # Panics
+    /// When the semaphore has fewer permits in all.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let semaphore = gaggle::sync::Semaphore::new(1);
+    /// let _permit = semaphore.acquire(1);
+    /// assert!(semaphore.acquire_timeout(1, Duration::from_millis(1)).is_none());
+    /// ```
+    #[track_caller]
+    pub fn acquire_timeout(&self, permits: usize, timeout: Duration) -> Option<Permit> {
+        self.check(permits);
+        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline.map_or(NEVER, deadline_at);
+        let semaphore = &self.shared.semaphore;
+        let acquired = semaphore.acquire_deadline(permits, deadline);
+        acquired.then(|| self.permit(permits))
+    }
+
+    /// As [`Semaphore::acquire`], until `context` ends at most.
+    ///
+    /// # Errors
+    /// Why the context has ended. If it has ended already nothing is acquired.
+    ///
+    /// # Panics
+    /// When the semaphore has fewer permits in all.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = gaggle::sync::Semaphore::new(1);
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// let permit = semaphore.acquire_context(&context, 1)?;
+    /// gaggle::go(move || cancel.cancel());
+    /// assert!(semaphore.acquire_context(&context, 1).is_err());
+    /// # Ok::<(), gaggle::context::ContextError>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_context(
+        &self,
+        context: &Context,
+        permits: usize,
+    ) -> Result<Permit, ContextError> {
+        self.check(permits);
+        if let Some(error) = context.err() {
+            return Err(error);
+        }
+        let acquire = core_sync::AcquireArm::new(&self.shared.semaphore, permits);
+        let done = RecvArm::new(&context.done().0);
+        let arms: [&dyn Arm<Dispatch>; 2] = [&acquire, &done];
+        select(&arms, &mut [0; 2], NEVER);
+        if acquire.is_chosen() {
+            return Ok(self.permit(permits));
+        }
+        // `done` is closed after the error is set.
+        Err(context.err().unwrap_or(ContextError::Canceled))
+    }
+
+    fn permit(&self, permits: usize) -> Permit {
+        Permit {
+            shared: Arc::clone(&self.shared),
+            permits,
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, permits: usize) {
+        let all = self.shared.permits;
+        assert!(
+            permits <= all,
+            "acquiring {permits} permits of a semaphore of {all} would wait for ever"
+        );
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Semaphore");
+        debug.field("permits", &self.shared.permits);
+        debug.field("available", &self.available()).finish()
+    }
+}
+
+/// Permits that were acquired; dropping it gives them back, from whatever goroutine or thread.
+#[must_use = "the permits are given back when this is dropped"]
+pub struct Permit {
+    shared: Arc<Shared>,
+    permits: usize,
+}
+
+impl Permit {
+    /// How many permits it is.
+    pub fn count(&self) -> usize {
+        self.permits
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.shared.semaphore.release(self.permits);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("permits", &self.permits)
+            .finish()
+    }
+}
