@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use gaggle_http::context::Context;
+//! use gaggle::context::{self, Context};
 //! use gaggle_http::Server;
 //! use http::{Request, Response};
 //! use std::io::{Read, Write};
@@ -18,7 +18,7 @@
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
 //! let address = listener.local_addr()?;
-//! let (context, stop) = Context::background().with_cancel();
+//! let (context, stop) = context::background().with_cancel();
 //! let server = gaggle::go(move || {
 //!     let hello = |_: &Context, _: Request<Bytes>| Response::new(Bytes::from_static(b"hello"));
 //!     Server::builder().build().serve(listener, &context, hello)
@@ -38,7 +38,6 @@
 #![forbid(unsafe_code)]
 
 mod connections;
-pub mod context;
 mod drive;
 mod server;
 mod service;

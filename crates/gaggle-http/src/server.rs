@@ -1,11 +1,11 @@
 //! The server: its settings, the accept loop, and the way it ends.
 
 use crate::connections::{Connections, Seat};
-use crate::context::Context;
 use crate::drive::drive;
 use crate::service::{answer_blocking, answer_service};
 use crate::wire::{Socket, Timeouts, Wire};
 use bytes::Bytes;
+use gaggle::context::Context;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -245,7 +245,7 @@ impl Server {
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use hyper::body::Incoming;
-    /// # use gaggle_http::context::Context;
+    /// # use gaggle::context;
     /// # use std::net::TcpListener;
     ///
     /// async fn shout(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
@@ -253,7 +253,7 @@ impl Server {
     ///     Ok(Response::new(bytes.to_ascii_uppercase().into()))
     /// }
     ///
-    /// # let (context, stop) = Context::background().with_cancel();
+    /// # let (context, stop) = context::background().with_cancel();
     /// # stop.cancel();
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// Server::default().serve_service(listener, &context, tower::service_fn(shout))?;

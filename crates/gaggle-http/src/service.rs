@@ -1,8 +1,8 @@
 //! What stands between hyper and the user's handler: the body's limit, panics, the last response.
 
-use crate::context::Context;
 use crate::wire::Wire;
 use bytes::Bytes;
+use gaggle::context::Context;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};

@@ -12,8 +12,8 @@ use courier::usecase::counters::Counters;
 use courier::usecase::dispatch::{Bell, Dispatcher};
 use courier::usecase::intake::Intake;
 use courier::usecase::ports::{Clock as _, SystemClock};
+use gaggle::context::{self, Context};
 use gaggle_http::Server;
-use gaggle_http::context::Context;
 use std::error::Error;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -163,5 +163,5 @@ fn serve(options: &ServeOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
 
 /// The context that ends when the process is told to stop.
 fn shutdown(_options: &ServeOptions) -> Context {
-    Context::background()
+    context::background()
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use bytes::Bytes;
-use gaggle_http::context::Context;
+use gaggle::context::{self, Context};
 use gaggle_http::{ServerBuilder, Stopped};
 use http::{Request, Response};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,7 +27,7 @@ impl Running {
     ) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound address");
-        let (context, cancel) = Context::background().with_cancel();
+        let (context, cancel) = context::background().with_cancel();
         let server = gaggle::go(move || serve(listener, &context));
         Running {
             address,
