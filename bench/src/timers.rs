@@ -1,0 +1,82 @@
+//! Timers by the million.
+
+use crate::figures;
+use crate::options::Options;
+use crate::report::Report;
+use crate::tasks::Lateness;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// When the timers that are stopped would be due.
+const FAR: Duration = Duration::from_secs(3600);
+/// When the first timer that fires is due, and over which time they are spread.
+const LEAD: Duration = Duration::from_secs(2);
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// Arms N timers an hour ahead, then stops them all.
+pub fn stop(options: &Options) -> Option<Report> {
+    options.default_only()?;
+    let count = options.size();
+    let before = figures::rss_bytes();
+    let begin = Instant::now();
+    let timers: Vec<_> = (0..count)
+        .map(|index| {
+            gaggle::time::after_func(FAR + Duration::from_micros(index), || {
+                unreachable!("it is stopped before")
+            })
+        })
+        .collect();
+    let created = begin.elapsed();
+    let bytes = figures::rss_bytes().saturating_sub(before);
+    let begin_stop = Instant::now();
+    let stopped: u64 = timers.iter().map(|timer| u64::from(timer.stop())).sum();
+    let stop = begin_stop.elapsed();
+    assert_eq!(stopped, count, "no timer fired");
+    let each = |time: Duration| time.as_secs_f64() * 1e9 / count as f64;
+    Some(
+        Report::of_operations(count, created + stop)
+            .with("create_ns", each(created))
+            .with("stop_ns", each(stop))
+            .with("rss_bytes_per_unit", bytes as f64 / count as f64),
+    )
+}
+
+/// N sleeping tasks, or by the variant `after_func` N timers, all due within one second.
+pub fn fire(options: &Options) -> Option<Report> {
+    let by_timer = match options.variant.as_str() {
+        "default" => false,
+        "after_func" => true,
+        _ => return None,
+    };
+    let count = options.size();
+    let late: &'static Lateness = Box::leak(Box::new(Lateness::default()));
+    let cpu = figures::cpu_time();
+    let begin = Instant::now();
+    let step = |index: u64| SPREAD.mul_f64(index as f64 / count as f64);
+    let mut timers = Vec::new();
+    for index in 0..count {
+        let due = begin + LEAD + step(index);
+        if by_timer {
+            let delay = due.saturating_duration_since(Instant::now());
+            timers.push(gaggle::time::after_func(delay, move || {
+                late.note(due.elapsed())
+            }));
+        } else {
+            drop(gaggle::go(move || {
+                sleep(due.saturating_duration_since(Instant::now()));
+                late.note(due.elapsed());
+            }));
+        }
+    }
+    while late.count() < count {
+        sleep(Duration::from_millis(10));
+    }
+    let (wall, cpu) = (begin.elapsed(), figures::cpu_time() - cpu);
+    drop(timers);
+    Some(
+        Report::new(wall)
+            .with("ns_per_op", cpu.as_secs_f64() * 1e9 / count as f64)
+            .with("late_mean_ms", late.mean_milliseconds())
+            .with("late_max_ms", late.max_milliseconds()),
+    )
+}
