@@ -147,7 +147,7 @@ fn doc(_: &Path) -> Result<Plan, Failure> {
 }
 
 /// The README's test command; what tests print is shown, so that a `SKIP:` line is seen (I2).
-const TEST: &str = "cargo test --workspace -- --show-output";
+const TEST: &str = "cargo test --workspace --no-fail-fast -- --show-output";
 
 fn test(_: &Path) -> Result<Plan, Failure> {
     run([Task::new(TEST, 20)])
@@ -245,7 +245,7 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
     let manifest = "--manifest-path bench/Cargo.toml";
     let program = format!("cargo run {manifest} --release --quiet --bin gaggle-bench --");
     run([
-        Task::new(&format!("cargo fmt {manifest} --all --check"), 5),
+        Task::new(&format!("cargo fmt {manifest} --check"), 5),
         Task::new(
             &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
             15,
