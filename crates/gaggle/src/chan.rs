@@ -6,7 +6,7 @@
 //! receivers then drain what is there and see the end. When the last [`Receiver`] drops, sends fail and
 //! hand their value back.
 //!
-//! [`after`], [`tick`] and [`never`] make receivers that the clock feeds, or nothing. To wait for
+//! [`after`], [`tick`] and [`never()`] make receivers that the clock feeds, or nothing. To wait for
 //! several channels at once there is [`select!`](crate::select!).
 //!
 //! Waiting blocks the goroutine, never its OS thread; plain OS threads may use channels too.
