@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use courier::config::{Command, CommandLine, ServeOptions};
+use courier::delivery::cli::demo;
 use courier::delivery::cli::limits::raise_open_files;
 use courier::delivery::http::api::Api;
 use courier::delivery::http::metrics::Metrics;
@@ -26,11 +27,11 @@ fn main() -> ExitCode {
     raise_open_files();
     gaggle::run(move || {
         let outcome = match &line.command {
-            Command::Serve(options) => serve(options),
-            Command::Demo(_) => Ok(()),
+            Command::Serve(options) => serve(options).map(|()| ExitCode::SUCCESS),
+            Command::Demo(options) => demo::run(options),
         };
         match outcome {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(status) => status,
             Err(error) => {
                 eprintln!("courier: {error}");
                 ExitCode::FAILURE

@@ -1,3 +1,4 @@
 //! The command line's own work.
 
+pub mod demo;
 pub mod limits;
