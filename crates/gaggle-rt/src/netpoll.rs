@@ -30,7 +30,7 @@ use gaggle_sys::stack::map;
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// What a goroutine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,8 @@ struct Descriptor {
     generation: AtomicU32,
     /// A [`FileKind`], or 0: not asked yet.
     kind: AtomicU8,
+    /// Something is remembered about the file behind the number.
+    touched: AtomicBool,
     sides: Guarded<Sides, Lock>,
 }
 
@@ -165,6 +167,7 @@ fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
             write_edges: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             kind: AtomicU8::new(0),
+            touched: AtomicBool::new(false),
             sides: Guarded::new(Sides {
                 registered: false,
                 read: Side::default(),
@@ -205,6 +208,8 @@ pub fn kind(fd: i32) -> FileKind {
         _ => {
             let kind = call::file_kind(fd);
             if kind != FileKind::Closed {
+                // Relaxed: as above, for both.
+                record.touched.store(true, Ordering::Relaxed);
                 record.kind.store(kind as u8, Ordering::Relaxed);
             }
             kind
@@ -321,6 +326,8 @@ impl Waiter {
                 return Err(Wait::Unpollable);
             }
             sides.registered = true;
+            // Relaxed: read by `forget`, which whoever may close the descriptor calls after this.
+            record.touched.store(true, Ordering::Relaxed);
         }
         // Relaxed: written under the lock.
         if record.edges(direction).load(Ordering::Relaxed) != observed.edges {
@@ -432,14 +439,16 @@ fn edge(fd: i32, generation: u32, bits: i32, ready: &mut Batch<G>) {
 /// Says that the number `fd` does not, or no longer, stand for the file that it stood for (N3).
 pub fn forget(fd: i32) {
     let Some(record) = known(fd) else { return };
-    // Relaxed: a number whose kind was never asked for has no waiters and is not registered.
-    if record.kind.load(Ordering::Relaxed) == 0 {
+    // Relaxed: a number that was never touched has no waiters and is not registered. The common case
+    // costs no lock.
+    if !record.touched.load(Ordering::Relaxed) {
         return;
     }
     let mut ready = Batch::new();
     {
         let mut sides = record.sides.lock();
         record.kind.store(0, Ordering::Relaxed);
+        record.touched.store(false, Ordering::Relaxed);
         sides.registered = false;
         // Release: pairs with the Acquire in `observe`.
         record.generation.fetch_add(1, Ordering::Release);
