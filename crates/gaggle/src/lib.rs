@@ -35,6 +35,7 @@ mod run;
 pub mod runtime;
 mod scope;
 pub mod select;
+pub mod signal;
 pub mod sync;
 #[doc(hidden)]
 pub mod testing;

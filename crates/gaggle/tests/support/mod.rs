@@ -3,6 +3,11 @@
 //! A test of such a thing is two: the child's half does it and prints what it saw; the parent's half
 //! runs the test binary again for that one test, with an environment of its own.
 
+#![allow(
+    dead_code,
+    reason = "each test binary compiles this file, and none needs all of it"
+)]
+
 use std::process::{Command, Output};
 
 /// Tells the child's half that it is one.
@@ -13,8 +18,8 @@ pub fn is_child(name: &str) -> bool {
     std::env::var_os(CHILD).is_some_and(|child| child == *name)
 }
 
-/// Runs the test `name` of this binary as a child, with these variables set (or, by `None`, unset).
-pub fn run_child(name: &str, environment: &[(&str, Option<&str>)]) -> Output {
+/// The test `name` of this binary as a child, with these variables set (or, by `None`, unset).
+pub fn child(name: &str, environment: &[(&str, Option<&str>)]) -> Command {
     let program = std::env::current_exe().expect("a test knows its own binary");
     let mut command = Command::new(program);
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
@@ -25,7 +30,14 @@ pub fn run_child(name: &str, environment: &[(&str, Option<&str>)]) -> Output {
             None => command.env_remove(variable),
         };
     }
-    command.output().expect("the test binary runs again")
+    command
+}
+
+/// Runs a [`child`] to its end.
+pub fn run_child(name: &str, environment: &[(&str, Option<&str>)]) -> Output {
+    child(name, environment)
+        .output()
+        .expect("the test binary runs again")
 }
 
 /// Runs the test `name` as a child, with this process's own environment, and insists on its success.
