@@ -66,6 +66,11 @@ static STEPS: &[Step] = &[
         stress,
     ),
     step("examples", "the examples do what they say", examples),
+    step(
+        "demo",
+        "the main job loses nothing and keeps the order, killed half-way",
+        demo,
+    ),
     tests(
         "miri",
         "the algorithms have no undefined behaviour that Miri sees",
@@ -200,6 +205,14 @@ fn stress(_: &Path) -> Result<Plan, Failure> {
         threads.clone(),
         threads,
     ])
+}
+
+/// Fewer events than a user's run: this is for correctness, figures need a quiet machine.
+fn demo(_: &Path) -> Result<Plan, Failure> {
+    run([Task::new(
+        "cargo run --release -- demo --json --events-count 2000",
+        10,
+    )])
 }
 
 fn miri(root: &Path) -> Result<Plan, Failure> {
