@@ -215,6 +215,15 @@ impl<T: Link, L: RawLock> Default for Injector<T, L> {
 }
 
 impl<T: Link, L: RawLock> Injector<T, L> {
+    /// An empty queue around an unlocked `raw`: for statics, where `RawLock::new` cannot be called.
+    #[cfg(not(loom))]
+    pub const fn from_raw(raw: L) -> Self {
+        Injector {
+            queue: Lock::from_raw(raw, Batch::new()),
+            len: AtomicUsize::new(0),
+        }
+    }
+
     /// An empty queue.
     pub fn new() -> Self {
         Injector { queue: Lock::new(Batch::new()), len: AtomicUsize::new(0) }

@@ -40,6 +40,15 @@ unsafe impl<T: Send, L: RawLock> Sync for Lock<T, L> {}
 unsafe impl<T: Send, L: RawLock> Send for Lock<T, L> {}
 
 impl<T, L: RawLock> Lock<T, L> {
+    /// A lock around `value` made of an unlocked `raw`: for statics, where `RawLock::new` cannot be
+    /// called.
+    pub const fn from_raw(raw: L, value: T) -> Self {
+        Lock {
+            raw,
+            value: UnsafeCell::new(value),
+        }
+    }
+
     /// An unlocked lock around `value`.
     pub fn new(value: T) -> Self {
         Lock { raw: L::new(), value: UnsafeCell::new(value) }

@@ -25,7 +25,6 @@ use gaggle_core::idle::Idle;
 use gaggle_core::injector::{Batch, Injector};
 use gaggle_sys::clock;
 use std::ptr::null_mut;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Every how many switches of a P the fair order applies (a prime, as Go's).
@@ -34,7 +33,7 @@ pub const FAIRNESS_TICKS: u32 = 61;
 /// Passes over the other Ps before an M gives up stealing.
 const STEAL_PASSES: u32 = 4;
 
-static INJECTOR: LazyLock<Injector<G, Lock>> = LazyLock::new(Injector::new);
+static INJECTOR: Injector<G, Lock> = Injector::from_raw(Lock::unlocked());
 
 /// Which Ps are idle, and how many Ms spin.
 pub static IDLE: Idle = Idle::new();

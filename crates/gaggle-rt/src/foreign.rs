@@ -12,7 +12,6 @@ use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::{Task, Ticket};
 use gaggle_sys::{clock, futex};
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// [`Task::kind`] of a foreign thread.
@@ -26,8 +25,7 @@ pub struct Foreign {
     permit: AtomicU32,
 }
 
-static FREE: LazyLock<Guarded<Vec<&'static Foreign>, Lock>> =
-    LazyLock::new(|| Guarded::new(Vec::new()));
+static FREE: Guarded<Vec<&'static Foreign>, Lock> = Guarded::from_raw(Lock::unlocked(), Vec::new());
 
 struct Held(&'static Foreign);
 

@@ -24,8 +24,8 @@ use gaggle_sys::stack::map;
 use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -156,7 +156,7 @@ impl G {
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Records that no P has in its own list.
-static POOL: LazyLock<Guarded<Batch<G>, Lock>> = LazyLock::new(|| Guarded::new(Batch::new()));
+static POOL: Guarded<Batch<G>, Lock> = Guarded::from_raw(Lock::unlocked(), Batch::new());
 
 /// Bytes mapped at a time for new records.
 const CHUNK_BYTES: usize = 256 << 10;

@@ -11,7 +11,6 @@ use crate::p::{self, P};
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_sys::futex;
 use std::cell::Cell;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// An OS thread that runs goroutines. `&'static M`: they are never freed.
@@ -172,8 +171,8 @@ impl M {
 }
 
 /// Idle Ms, the last to go idle first.
-static IDLE: LazyLock<Guarded<IdleList, Lock>> =
-    LazyLock::new(|| Guarded::new(IdleList { first: None }));
+static IDLE: Guarded<IdleList, Lock> =
+    Guarded::from_raw(Lock::unlocked(), IdleList { first: None });
 
 struct IdleList {
     first: Option<&'static M>,

@@ -25,6 +25,10 @@ pub fn probe() -> Result<(), Refusal> {
     crate::Green::spawn(options, entry)
         .map_err(|error| Refusal::new("probe", error.to_string()))?;
     let failure = result.recv().unwrap_or(Some("the probe goroutine died"));
+    // It has reported and only ends; whoever counts goroutines next finds none.
+    while sched::live() != 0 {
+        gaggle_sys::call::yield_thread();
+    }
     require("probe", failure.is_none(), || {
         failure.unwrap_or_default().to_owned()
     })

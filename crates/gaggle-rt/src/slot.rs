@@ -20,7 +20,6 @@ use gaggle_sys::glibc::template::{Identity, Template};
 use gaggle_sys::stack::{guard, map};
 use std::cell::Cell;
 use std::io;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// log2 of the default reservation: 1 MiB.
@@ -147,8 +146,9 @@ struct Pool {
 // SAFETY: only reached under the lock.
 unsafe impl Send for Pool {}
 
-static POOL: LazyLock<Guarded<Pool, Lock>> = LazyLock::new(|| {
-    Guarded::new(Pool {
+static POOL: Guarded<Pool, Lock> = Guarded::from_raw(
+    Lock::unlocked(),
+    Pool {
         free: [const {
             SlotList {
                 first: Cell::new(None),
@@ -157,8 +157,8 @@ static POOL: LazyLock<Guarded<Pool, Lock>> = LazyLock::new(|| {
         }; 32],
         slab: [(0, 0); 32],
         records: (0, 0),
-    })
-});
+    },
+);
 
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 

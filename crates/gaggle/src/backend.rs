@@ -325,3 +325,12 @@ pub(crate) fn set_processors(processors: usize) -> usize {
         _ => gaggle_threads::set_processors(processors),
     }
 }
+
+/// How often the calling goroutine has gone on on another OS thread than before.
+pub(crate) fn own_migrations() -> u32 {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::own_migrations(),
+        _ => 0,
+    }
+}

@@ -140,3 +140,17 @@ impl fmt::Display for AlreadyStarted {
 }
 
 impl std::error::Error for AlreadyStarted {}
+
+/// How often the calling goroutine has gone on on another OS thread than before; 0 on the threads
+/// backend, and on OS threads that are no goroutine.
+///
+/// It does not block.
+///
+/// # Examples
+/// ```
+/// let moves = gaggle::go(gaggle::runtime::own_migrations).join().unwrap();
+/// assert_eq!(moves, 0); // it ended where it began
+/// ```
+pub fn own_migrations() -> u32 {
+    crate::backend::own_migrations()
+}

@@ -27,7 +27,6 @@ use gaggle_sys::clock;
 use libc::{c_int, c_long, timespec};
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const ANY_BITS: u32 = u32::MAX;
@@ -43,7 +42,6 @@ struct Waiter {
     behind: Cell<Option<NonNull<Waiter>>>,
 }
 
-#[derive(Default)]
 struct List {
     first: Option<NonNull<Waiter>>,
     last: Option<NonNull<Waiter>>,
@@ -56,11 +54,15 @@ unsafe impl Send for List {}
 
 const BUCKETS: usize = 1024;
 
-static TABLE: LazyLock<Vec<Guarded<List, Lock>>> = LazyLock::new(|| {
-    (0..BUCKETS)
-        .map(|_| Guarded::new(List::default()))
-        .collect()
-});
+/// A plain static: what waits for a first use would wait by this very hook.
+static TABLE: [Guarded<List, Lock>; BUCKETS] = [const {
+    let empty = List {
+        first: None,
+        last: None,
+        foreign: 0,
+    };
+    Guarded::from_raw(Lock::unlocked(), empty)
+}; BUCKETS];
 
 fn bucket(address: usize) -> &'static Guarded<List, Lock> {
     // Fibonacci hashing: Knuth, TAOCP volume 3, section 6.4.
