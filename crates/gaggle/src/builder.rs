@@ -198,5 +198,6 @@ impl<F: FnOnce() -> T, T> Task<F, T> {
         // The panic goes to whoever joins, who decides what is still fit for use.
         let result = catch_unwind(AssertUnwindSafe(self.f));
         self.packet.put(result);
+        crate::goroutine::left_its_result();
     }
 }

@@ -22,6 +22,8 @@ struct Shared {
     id: AtomicU64,
     /// The permit of `park` and `unpark`.
     parker: Parker,
+    /// Its function has begun and not yet left its result. Only its own thread touches this.
+    is_running: AtomicBool,
     has_ended: AtomicBool,
     /// Given once, at the end; taken by the joiner.
     end: Parker,
@@ -50,6 +52,7 @@ impl Goroutine {
                 name,
                 id: AtomicU64::new(0),
                 parker: Parker::new(),
+                is_running: AtomicBool::new(false),
                 has_ended: AtomicBool::new(false),
                 end: Parker::new(),
             }),
@@ -115,6 +118,11 @@ impl Ending {
         if let Some(id) = Dispatch::current_id() {
             self.goroutine.set_id(id);
         }
+        // Relaxed: one thread's own.
+        self.goroutine
+            .shared
+            .is_running
+            .store(true, Ordering::Relaxed);
         CURRENT.with(|current| {
             current.handle.replace(Some(self.goroutine.clone()));
             current.ending.set(Some(self));
@@ -125,6 +133,13 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let shared = &self.goroutine.shared;
+        // Relaxed: one thread's own.
+        if shared.is_running.load(Ordering::Relaxed) {
+            // `process::exit` was called under it and runs this thread's destructors: the goroutine
+            // has no result, and whoever waits for it goes with the process.
+            std::mem::forget(self.scope.take());
+            return;
+        }
         // Release: pairs with the Acquire in `has_ended`.
         shared.has_ended.store(true, Ordering::Release);
         shared.end.unpark();
@@ -132,6 +147,16 @@ impl Drop for Ending {
             scope.one_ended();
         }
     }
+}
+
+/// Says that the calling goroutine's function is over and its result where the joiner finds it.
+pub(crate) fn left_its_result() {
+    CURRENT.with(|current| {
+        if let Some(own) = current.handle.borrow().as_ref() {
+            // Relaxed: one thread's own.
+            own.shared.is_running.store(false, Ordering::Relaxed);
+        }
+    });
 }
 
 /// What a goroutine knows of itself.

@@ -337,3 +337,15 @@ fn os_threads_may_park_and_be_unparked() {
     gaggle::go(move || handle.unpark()).join().unwrap();
     thread.join().unwrap();
 }
+
+#[test]
+fn process_exit_on_a_goroutine_ends_the_process_whoever_joins_it() {
+    let name = "process_exit_on_a_goroutine_ends_the_process_whoever_joins_it";
+    if support::is_child(name) {
+        let exits = gaggle::go(|| std::process::exit(42));
+        exits.join().expect("the process ends first");
+    } else {
+        let output = support::run_child(name, &[]);
+        assert_eq!(output.status.code(), Some(42), "{}", support::said(&output));
+    }
+}
