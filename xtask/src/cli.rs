@@ -36,10 +36,11 @@ Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
 const CI: &str = "\
 Runs every check that a change must pass
 
-Usage: cargo xtask ci [--list] [STEP]...
+Usage: cargo xtask ci [--list] [--keep-going] [STEP]...
 
-  --list   prints the steps and exits
-  STEP     runs only the named steps, in the usual order
+  --list         prints the steps and exits
+  --keep-going   runs the steps after a failed one, too
+  STEP           runs only the named steps, in the usual order
 
 Each step prints its name, its commands, their output and its seconds. The first failing step ends
 the run. A test that prints a line starting with `SKIP:` fails its step, and so does an ignored test:
@@ -62,6 +63,8 @@ pub enum Request {
     Ci {
         /// Names of steps, each known to [`ci::steps`].
         only: Vec<String>,
+        /// Whether a failed step leaves the others to run.
+        keep_going: bool,
     },
 }
 
@@ -97,10 +100,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
 fn parse_ci(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
     let mut only = Vec::new();
     let mut list = false;
+    let mut keep_going = false;
     while let Some(argument) = next(parser)? {
         match argument {
             Long("help") | Short('h') => return Ok(Request::Help(CI)),
             Long("list") => list = true,
+            Long("keep-going") => keep_going = true,
             Value(name) => {
                 let name = name.to_string_lossy().into_owned();
                 if !ci::steps().iter().any(|step| step.name == name) {
@@ -116,7 +121,7 @@ fn parse_ci(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
     Ok(if list {
         Request::ListSteps
     } else {
-        Request::Ci { only }
+        Request::Ci { only, keep_going }
     })
 }
 
@@ -150,10 +155,22 @@ mod tests {
     #[test]
     fn commands_are_read() {
         assert_eq!(parsed("tidy"), Ok(Request::Tidy));
-        assert_eq!(parsed("ci"), Ok(Request::Ci { only: vec![] }));
+        assert_eq!(
+            parsed("ci"),
+            Ok(Request::Ci {
+                only: vec![],
+                keep_going: false
+            })
+        );
         assert_eq!(parsed("ci --list"), Ok(Request::ListSteps));
         let only = vec!["fmt".to_string(), "tidy".to_string()];
-        assert_eq!(parsed("ci fmt tidy"), Ok(Request::Ci { only }));
+        assert_eq!(
+            parsed("ci fmt --keep-going tidy"),
+            Ok(Request::Ci {
+                only,
+                keep_going: true
+            })
+        );
     }
 
     #[test]

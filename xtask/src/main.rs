@@ -44,7 +44,7 @@ fn run(request: Request) -> Result<bool, Failure> {
             }
             Ok(true)
         }
-        Request::Ci { only } => ci::run(&workspace_root()?, &only),
+        Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),
     }
 }
 

@@ -20,12 +20,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-/// Runs the steps named in `only`, or all of them; `false` when one failed. What the steps print
-/// goes to the standard output.
+/// Runs the steps named in `only`, or all of them; `false` when one failed, and the rest did not run
+/// then unless `keep_going`. What the steps print goes to the standard output.
 ///
 /// # Errors
 /// When a command cannot be started at all.
-pub fn run(root: &Path, only: &[String]) -> Result<bool, Failure> {
+pub fn run(root: &Path, only: &[String], keep_going: bool) -> Result<bool, Failure> {
     let started = Instant::now();
     let mut summary = Vec::new();
     let mut passed = true;
@@ -47,7 +47,9 @@ pub fn run(root: &Path, only: &[String]) -> Result<bool, Failure> {
         summary.push(line);
         if let Outcome::Failed(_) = outcome {
             passed = false;
-            break;
+            if !keep_going {
+                break;
+            }
         }
     }
     println!("\n=== all steps, {:.1} s", started.elapsed().as_secs_f64());
