@@ -13,7 +13,7 @@ use courier::usecase::counters::Counters;
 use courier::usecase::dispatch::{Bell, Dispatcher};
 use courier::usecase::intake::Intake;
 use courier::usecase::ports::{Clock as _, SystemClock};
-use gaggle::context::{self, Context};
+use gaggle::context::Context;
 use gaggle_http::Server;
 use std::error::Error;
 use std::io::Write as _;
@@ -162,7 +162,18 @@ fn serve(options: &ServeOptions) -> Result<(), Box<dyn Error + Send + Sync>> {
     served.map(drop).map_err(Into::into)
 }
 
-/// The context that ends when the process is told to stop.
-fn shutdown(_options: &ServeOptions) -> Context {
-    context::background()
+/// The context that ends when the process is told to stop: by SIGTERM or SIGINT, and, for a child that
+/// must not outlive its parent, by the end of standard input.
+fn shutdown(options: &ServeOptions) -> Context {
+    let signalled = gaggle::signal::shutdown_context();
+    if !options.stop_at_end_of_input {
+        return signalled;
+    }
+    let (context, cancel) = signalled.with_cancel();
+    drop(gaggle::go(move || {
+        // An input that cannot be read has ended as well.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        cancel.cancel();
+    }));
+    context
 }

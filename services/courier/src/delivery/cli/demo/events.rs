@@ -55,10 +55,10 @@ impl<'a> Line<'a> {
         let object = self.data.and_then(|data| data.object);
         object
             .and_then(|object| {
-                object.customer.or_else(|| match object.object.as_deref() {
-                    Some("customer") => object.id,
-                    _ => None,
-                })
+                let own = object
+                    .id
+                    .filter(|_| object.object.as_deref() == Some("customer"));
+                object.customer.or(own)
             })
             .or(self.customer)
     }
