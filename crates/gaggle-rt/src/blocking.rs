@@ -35,6 +35,8 @@ pub fn in_call<R>(call: impl FnOnce() -> R) -> R {
     };
     let m = g.machine();
     let p = m.processor();
+    // Relaxed: published by `enter`; the monitor uses it to look only.
+    p.caller.store(m.thread_id.get(), Ordering::Relaxed);
     let tick = p.handoff.enter();
     let result = call();
     if !p.handoff.leave(tick) {

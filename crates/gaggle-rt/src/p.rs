@@ -12,7 +12,7 @@ use gaggle_core::p_handoff::Handoff;
 use gaggle_core::run_queue::RunQueue;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The largest number of processors.
 pub const MAX: usize = 64;
@@ -28,6 +28,8 @@ pub struct P {
     pub timers: Timers,
     /// Who owns it while its goroutine is in a blocking call.
     pub handoff: Handoff,
+    /// The OS thread whose goroutine is in a blocking call, while one is.
+    pub caller: AtomicI32,
     /// Counts goroutine switches.
     pub tick: Cell<u32>,
     /// Records of goroutines that ended here.
@@ -67,6 +69,7 @@ pub fn make_table() -> std::io::Result<()> {
             queue: RunQueue::new(),
             timers: Timers::new()?,
             handoff: Handoff::new(),
+            caller: AtomicI32::new(0),
             tick: Cell::new(0),
             free_records: RefCell::new(Batch::new()),
             free_slots: SlotList::default(),

@@ -124,6 +124,11 @@ fn retake(seen: &mut [Option<u64>; p::MAX]) -> bool {
         {
             continue;
         }
+        // A call that computes, or whose thread waits for a processor, would only get a competitor.
+        // Relaxed: a stale thread is at worst looked at in vain.
+        if thread::is_runnable(p.caller.load(Ordering::Relaxed)) {
+            continue;
+        }
         if p.handoff.take(tick) {
             p.handoff.give();
             blocking::count_hand_off();

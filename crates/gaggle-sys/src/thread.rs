@@ -1,4 +1,4 @@
-//! The OS threads that run goroutines: their signal mask.
+//! The OS threads that run goroutines: their signal mask, and what the kernel says they do.
 
 use crate::call::raw;
 
@@ -36,4 +36,79 @@ pub fn block_asynchronous_signals() {
             ],
         )
     };
+}
+
+/// Whether the kernel holds the OS thread `thread_id` of this process for runnable (on a processor, or
+/// waiting for one), as opposed to blocked; `true` where it cannot be found out. Costs microseconds.
+pub fn is_runnable(thread_id: i32) -> bool {
+    let mut path = *b"/proc/self/task/0000000000/stat\0";
+    // The number right-aligned in ten places; slashes fill the others, as several count as one.
+    let mut rest = thread_id.max(0);
+    let mut at = 26;
+    while rest > 0 {
+        at -= 1;
+        path[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    path[16..at].fill(b'/');
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    // SAFETY: the path ends in a zero byte.
+    let fd = unsafe {
+        raw(
+            libc::SYS_openat,
+            [
+                libc::AT_FDCWD as usize,
+                path.as_ptr() as usize,
+                flags,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
+    if fd < 0 {
+        return true;
+    }
+    let mut text = [0u8; 128];
+    // SAFETY: the kernel writes at most 128 bytes into the buffer.
+    let length = unsafe {
+        raw(
+            libc::SYS_read,
+            [fd as usize, text.as_mut_ptr() as usize, text.len(), 0, 0, 0],
+        )
+    };
+    crate::call::close(fd as i32);
+    // "number (name) state ...": the name may itself hold brackets, the last one ends it.
+    let text = &text[..usize::try_from(length).unwrap_or(0)];
+    let end = text.iter().rposition(|&byte| byte == b')');
+    end.and_then(|end| text.get(end + 2))
+        .is_none_or(|&state| state == b'R')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn runnable_is_told_from_blocked() {
+        assert!(is_runnable(crate::call::thread_id()));
+        let (say, hear) = mpsc::channel();
+        let (end, wait) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            say.send(crate::call::thread_id()).expect("the test hears");
+            let _ = wait.recv();
+        });
+        let thread_id = hear.recv().expect("the thread says it");
+        // It blocks some time after it has said its number.
+        while is_runnable(thread_id) {
+            std::thread::yield_now();
+        }
+        drop(end);
+        thread.join().expect("it does not panic");
+        assert!(
+            is_runnable(i32::MAX),
+            "what is not there cannot be found out"
+        );
+    }
 }

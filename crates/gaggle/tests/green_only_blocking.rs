@@ -400,3 +400,39 @@ fn names_are_resolved_from_goroutines() {
         }
     });
 }
+
+/// A mutex of C that goroutines share.
+struct SharedMutex(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+// SAFETY: a pthread mutex may be used from any thread; it is only used through libc's functions.
+unsafe impl Sync for SharedMutex {}
+
+#[test]
+fn goroutines_that_wait_for_a_mutex_of_c_park() {
+    static MUTEX: SharedMutex =
+        SharedMutex(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+    static INSIDE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    use std::sync::atomic::Ordering::SeqCst;
+    on_processors(2, "goroutines_that_wait_for_a_mutex_of_c_park", || {
+        let rounds = 20;
+        let handles: Vec<_> = (0..50)
+            .map(|_| {
+                gaggle::go(move || {
+                    for _ in 0..rounds {
+                        // SAFETY: an initialised mutex.
+                        assert_eq!(unsafe { libc::pthread_mutex_lock(MUTEX.0.get()) }, 0);
+                        assert_eq!(INSIDE.fetch_add(1, SeqCst), 0, "one at a time");
+                        // Parks with the mutex held, so that all others come to wait.
+                        std::thread::sleep(Duration::from_micros(10));
+                        INSIDE.fetch_sub(1, SeqCst);
+                        // SAFETY: taken above by this goroutine.
+                        assert_eq!(unsafe { libc::pthread_mutex_unlock(MUTEX.0.get()) }, 0);
+                    }
+                })
+            })
+            .collect();
+        for handle in handles {
+            handle.join().expect("no goroutine panics");
+        }
+        assert!(os_threads() < 12, "{} OS threads", os_threads());
+    });
+}

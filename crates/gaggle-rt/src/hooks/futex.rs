@@ -42,11 +42,14 @@ struct Waiter {
     behind: Cell<Option<NonNull<Waiter>>>,
 }
 
-struct List {
+/// Who waits on the words of one bucket.
+pub struct List {
     first: Option<NonNull<Waiter>>,
     last: Option<NonNull<Waiter>>,
     /// Foreign threads that wait, or are about to, on words of this bucket (U3).
     foreign: u32,
+    /// A mutex of this bucket has been used with a condition variable ([`super::mutex`]).
+    pub condition: bool,
 }
 
 // SAFETY: reached only under the lock; waiters may be touched from any thread there.
@@ -60,6 +63,7 @@ static TABLE: [Guarded<List, Lock>; BUCKETS] = [const {
         first: None,
         last: None,
         foreign: 0,
+        condition: false,
     };
     Guarded::from_raw(Lock::unlocked(), empty)
 }; BUCKETS];
@@ -120,18 +124,49 @@ impl List {
     }
 }
 
+/// Parks `g` on `address` until it is woken there, unless `enters`, called under the bucket's lock,
+/// says that it need not wait (U1).
+pub fn park_on(g: &'static G, address: usize, enters: impl FnOnce(&mut List) -> bool) {
+    let waiter = Waiter::new(Ticket::of(g.as_task()), address, ANY_BITS);
+    {
+        let mut list = bucket(address).lock();
+        if !enters(&mut list) {
+            return;
+        }
+        list.push(&waiter);
+    }
+    // Without a deadline only a waker claims the ticket, and it takes the waiter out (U4).
+    sched::park(g);
+}
+
+/// Wakes at most `count` goroutines that wait on `address`; `change` is called under the lock first.
+pub fn wake_on(address: usize, count: usize, change: impl FnOnce(&mut List)) {
+    let woken = {
+        let mut list = bucket(address).lock();
+        change(&mut list);
+        list.wake(address, ANY_BITS, count)
+    };
+    ready(woken);
+}
+
+impl Waiter {
+    fn new(ticket: Ticket<Green>, address: usize, bits: u32) -> Self {
+        Waiter {
+            ticket,
+            address,
+            bits,
+            queued: Cell::new(false),
+            before: Cell::new(None),
+            behind: Cell::new(None),
+        }
+    }
+}
+
 /// FUTEX_WAIT on a goroutine.
 fn wait(g: &'static G, word: &AtomicU32, expected: u32, bits: u32, deadline: Nanos) -> isize {
     let address = word.as_ptr() as usize;
     let ticket = Ticket::of(g.as_task());
-    let waiter = Waiter {
-        ticket,
-        address,
-        bits,
-        queued: Cell::new(false),
-        before: Cell::new(None),
-        behind: Cell::new(None),
-    };
+    let waiter = Waiter::new(ticket, address, bits);
     {
         let mut list = bucket(address).lock();
         // SeqCst: U2; the lock orders it after the waker's section if that came first.

@@ -16,6 +16,7 @@ mod descriptor;
 mod file;
 mod futex;
 mod io;
+mod mutex;
 mod poll;
 mod resolve;
 mod sleep;
@@ -33,6 +34,7 @@ pub fn start() {
     // SAFETY: registers a handler that only clears a thread-local variable.
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     thread::resolve_all();
+    mutex::resolve_all();
 }
 
 /// In a forked child the runtime's other threads are gone: the one that lives on is no goroutine (K1).

@@ -1,21 +1,18 @@
-//! Threads: thread-local destructors, pthread keys, joining, C's locks.
+//! Threads: thread-local destructors, pthread keys, joining, C's semaphores.
 //!
-//! C's own locks, joins and semaphores wait in the kernel inside libc; on a goroutine they take the
-//! hand-off path when they would wait, so the others go on, at the price of an OS thread meanwhile.
+//! Joins and semaphores wait in the kernel inside libc; on a goroutine they take the hand-off path, so
+//! the others go on, at the price of an OS thread meanwhile.
 
 use crate::blocking::in_long_call;
 use crate::{sched, thread_tls};
 use gaggle_sys::glibc::symbols::Real;
-use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_mutex_t, pthread_t};
+use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 
 static CXA_THREAD_ATEXIT: Real = Real::new(c"__cxa_thread_atexit_impl");
 static KEY_CREATE: Real = Real::new(c"pthread_key_create");
 static KEY_DELETE: Real = Real::new(c"pthread_key_delete");
 static GETATTR: Real = Real::new(c"pthread_getattr_np");
 static JOIN: Real = Real::new(c"pthread_join");
-static MUTEX_LOCK: Real = Real::new(c"pthread_mutex_lock");
-static COND_WAIT: Real = Real::new(c"pthread_cond_wait");
-static COND_TIMEDWAIT: Real = Real::new(c"pthread_cond_timedwait");
 static SEM_WAIT: Real = Real::new(c"sem_wait");
 
 /// Finds libc's own functions before the first goroutine.
@@ -26,9 +23,6 @@ pub fn resolve_all() {
         &KEY_DELETE,
         &GETATTR,
         &JOIN,
-        &MUTEX_LOCK,
-        &COND_WAIT,
-        &COND_TIMEDWAIT,
         &SEM_WAIT,
     ] {
         real.resolve();
@@ -131,56 +125,6 @@ pub unsafe extern "C" fn pthread_join(thread: pthread_t, value: *mut *mut c_void
         unsafe { std::mem::transmute(JOIN.resolve()) };
     // SAFETY: the caller's contract.
     in_long_call(|| unsafe { real(thread, value) })
-}
-
-/// `pthread_mutex_lock(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut pthread_mutex_t) -> c_int =
-        unsafe { std::mem::transmute(MUTEX_LOCK.resolve()) };
-    if sched::current().is_some() {
-        // SAFETY: the caller's contract.
-        let result = unsafe { libc::pthread_mutex_trylock(mutex) };
-        if result != libc::EBUSY {
-            return result;
-        }
-    }
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(mutex) })
-}
-
-/// `pthread_cond_wait(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_wait(condition: *mut c_void, mutex: *mut c_void) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int =
-        unsafe { std::mem::transmute(COND_WAIT.resolve()) };
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(condition, mutex) })
-}
-
-/// `pthread_cond_timedwait(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_timedwait(
-    condition: *mut c_void,
-    mutex: *mut c_void,
-    time: *const c_void,
-) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut c_void, *mut c_void, *const c_void) -> c_int =
-        unsafe { std::mem::transmute(COND_TIMEDWAIT.resolve()) };
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(condition, mutex, time) })
 }
 
 /// `sem_wait(3)`.
