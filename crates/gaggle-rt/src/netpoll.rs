@@ -144,8 +144,14 @@ fn descriptor(fd: i32) -> Option<&'static Descriptor> {
     if records.is_null() {
         records = make_page(page)?;
     }
+    Some(record_of(records, fd))
+}
+
+/// The record of `fd` in its page, which is not null.
+fn record_of(records: *mut Descriptor, fd: usize) -> &'static Descriptor {
+    let record = records.wrapping_add(fd % PAGE);
     // SAFETY: a page holds PAGE records, made before it was published, and is never unmapped.
-    Some(unsafe { &*records.add(fd % PAGE) })
+    unsafe { &*record }
 }
 
 /// The record of `fd` if its page exists.
@@ -153,8 +159,7 @@ fn known(fd: i32) -> Option<&'static Descriptor> {
     let fd = usize::try_from(fd).ok()?;
     // Acquire: pairs with the Release in `make_page`.
     let records = TABLE.get(fd / PAGE)?.load(Ordering::Acquire);
-    // SAFETY: as in `descriptor`; null is excluded by `as_ref` on the page's first record.
-    (!records.is_null()).then(|| unsafe { &*records.add(fd % PAGE) })
+    (!records.is_null()).then(|| record_of(records, fd))
 }
 
 #[cold]
@@ -174,8 +179,9 @@ fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
                 write: Side::default(),
             }),
         };
+        let place = made.wrapping_add(index);
         // SAFETY: within the mapping, which is aligned to a page.
-        unsafe { made.add(index).write(record) };
+        unsafe { place.write(record) };
     }
     // Release: publishes the records. Acquire on failure: another thread's records are used.
     match page.compare_exchange(

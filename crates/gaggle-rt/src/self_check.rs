@@ -74,8 +74,10 @@ fn errno_is_own(fs: usize) -> bool {
 
 fn stack_is_known() -> bool {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: only asks.
+    let own = unsafe { libc::pthread_self() };
     // SAFETY: fills the attributes in for the calling thread.
-    let result = unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
+    let result = unsafe { libc::pthread_getattr_np(own, attributes.as_mut_ptr()) };
     if result != 0 {
         return false;
     }

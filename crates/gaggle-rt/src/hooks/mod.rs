@@ -42,11 +42,18 @@ unsafe extern "C" fn after_fork_in_child() {
     crate::sched::forget_current();
 }
 
+/// Sets the calling thread's (or goroutine's) errno.
+fn set_errno(errno: c_int) {
+    // SAFETY: libc answers the address of the caller's own errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: nobody else uses it.
+    unsafe { place.write(errno) };
+}
+
 /// Turns the kernel's answer into libc's: `-1` and errno for a failure.
 fn answer(result: isize) -> isize {
     if (-4095..0).contains(&result) {
-        // SAFETY: the calling thread's (or goroutine's) own errno.
-        unsafe { *libc::__errno_location() = -result as c_int };
+        set_errno(-result as c_int);
         -1
     } else {
         result

@@ -53,8 +53,9 @@ fn on_mutex(real: &Real) -> OnMutex {
 /// # Safety
 /// `mutex` is an initialised mutex.
 unsafe fn can_park(mutex: *mut pthread_mutex_t) -> bool {
+    let place = mutex.cast::<c_int>().wrapping_add(KIND_WORD);
     // SAFETY: the caller's contract; a mutex has ten 32-bit words.
-    let kind = unsafe { mutex.cast::<c_int>().add(KIND_WORD).read() } & KIND_BITS;
+    let kind = unsafe { place.read() } & KIND_BITS;
     matches!(
         kind,
         libc::PTHREAD_MUTEX_NORMAL

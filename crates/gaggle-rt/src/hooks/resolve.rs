@@ -129,7 +129,6 @@ pub unsafe extern "C" fn getaddrinfo(
         return libc::EAI_AGAIN;
     }
     let (code, errno) = answer.recv().unwrap_or((libc::EAI_FAIL, 0));
-    // SAFETY: the calling goroutine's own errno.
-    unsafe { *libc::__errno_location() = errno };
+    super::set_errno(errno);
     code
 }

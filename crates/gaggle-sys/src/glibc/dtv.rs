@@ -41,10 +41,11 @@ pub unsafe fn allocate(modules: usize, generation: usize) -> *mut usize {
 /// `vector` is a thread's that has ended using thread-local storage of dynamic modules, and malloc
 /// works.
 pub unsafe fn release_blocks(vector: *mut usize) {
-    // SAFETY: by the layout above, entry -1 lies two words before.
-    let modules = unsafe { vector.sub(2).read() };
-    // SAFETY: entries 1 to `modules` follow entry 0.
-    let words = unsafe { std::slice::from_raw_parts_mut(vector.add(2), modules * 2) };
+    let (length, first) = (vector.wrapping_sub(2), vector.wrapping_add(2));
+    // SAFETY: by the layout above, entry -1 lies two words before and holds the length.
+    let modules = unsafe { length.read() };
+    // SAFETY: entries 1 to `modules`, of two words each, follow entry 0.
+    let words = unsafe { std::slice::from_raw_parts_mut(first, modules * 2) };
     for module in words.chunks_exact_mut(2) {
         if module[1] != 0 {
             // SAFETY: libc noted this pointer as the allocation behind the block; nobody uses it now.

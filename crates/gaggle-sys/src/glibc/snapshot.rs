@@ -51,19 +51,20 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     snapshot.fs = fs;
     // SAFETY: the word at fs + 8 points at entry 0 of the dynamic thread vector.
     let vector = unsafe { *((fs + 8) as *const *const usize) };
+    let length = vector.wrapping_sub(2);
     // SAFETY: entry -1 lies two words before entry 0 and holds the vector's length.
-    snapshot.dtv.0 = unsafe { *vector.sub(2) };
+    snapshot.dtv.0 = unsafe { *length };
     // SAFETY: entry 0 holds the generation.
     snapshot.dtv.1 = unsafe { *vector };
     let libc_block = fs - order.libc_distance;
     // SAFETY: libc's block lies within static TLS; the buffer has its size.
     unsafe { copy_words(libc_block, &mut snapshot.libc_words[0]) };
-    // SAFETY: plain malloc and free of one block; black_box keeps the pair from being optimised away.
-    unsafe {
-        libc::free(std::hint::black_box(libc::malloc(std::hint::black_box(
-            100,
-        ))))
-    };
+    // SAFETY: malloc may be asked for any size.
+    let block = unsafe { libc::malloc(std::hint::black_box(100)) };
+    // black_box keeps the pair from being optimised away.
+    let block = std::hint::black_box(block);
+    // SAFETY: malloc's, freed once.
+    unsafe { libc::free(block) };
     // SAFETY: as above.
     unsafe { copy_words(libc_block, &mut snapshot.libc_words[1]) };
     let mut random = [0u8; 8];
@@ -131,6 +132,11 @@ fn run_on(stack: usize, stack_bytes: usize, order: *mut c_void) -> bool {
             == 0;
     // SAFETY: initialised above, not used after.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    // SAFETY: pthread_create filled `thread` in; it is joined once.
-    made && unsafe { libc::pthread_join(thread.assume_init(), std::ptr::null_mut()) } == 0
+    if !made {
+        return false;
+    }
+    // SAFETY: pthread_create filled it in.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: made above and joined once.
+    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) == 0 }
 }
