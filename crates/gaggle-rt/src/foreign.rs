@@ -31,6 +31,8 @@ struct Held(&'static Foreign);
 
 impl Drop for Held {
     fn drop(&mut self) {
+        // From here on the task may be another thread's: this one must not use it again.
+        CURRENT.set(None);
         // Relaxed: nobody waits on it now; a permit that comes later is X1's case.
         self.0.permit.store(0, Ordering::Relaxed);
         FREE.lock().push(self.0);
