@@ -77,16 +77,17 @@ fn a_barrier_of_std_holds_fifty_goroutines() {
 }
 
 #[test]
-fn goroutines_that_yield_migrate() {
+fn goroutines_that_sleep_and_yield_migrate() {
     let before = gaggle_rt::migrations();
     let (sender, receiver) = mpsc::channel();
     for _ in 0..64 {
         let sender = sender.clone();
         go(move || {
-            // Until the scheduler has moved it once, however long that takes.
+            // Until the scheduler has moved it once, however long that takes. Yielding alone would not
+            // do: when every P has its share of them, no M ever comes to steal.
             while gaggle_rt::own_migrations() == 0 {
                 Green::yield_now();
-                std::hint::black_box((0..200).sum::<u64>());
+                std::thread::sleep(Duration::from_micros(20));
             }
             sender.send(()).expect("the receiver lives");
         });
