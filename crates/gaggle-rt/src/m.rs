@@ -133,8 +133,9 @@ impl M {
 
     /// Whether it has been given a P.
     pub fn is_noted(&self) -> bool {
-        // Acquire: pairs with the Release in `give`.
-        self.note.load(Ordering::Acquire) != 0
+        // SeqCst: Acquire for the Release in `give`; and after writing `polling`, with `give`, which
+        // writes the note before reading `polling`.
+        self.note.load(Ordering::SeqCst) != 0
     }
 
     /// Sleeps until it is given a P.
