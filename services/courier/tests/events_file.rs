@@ -76,6 +76,29 @@ fn lines_of_invoice(random: &mut Random, currency: &str) -> (String, usize) {
     (lines, total)
 }
 
+fn invoice(random: &mut Random, customer: &Customer, own: &str) -> (&'static str, String) {
+    let Customer {
+        id,
+        subscription,
+        currency,
+        ..
+    } = customer;
+    let kind = random.pick(&[
+        "invoice.created",
+        "invoice.finalized",
+        "invoice.paid",
+        "invoice.payment_failed",
+    ]);
+    let (lines, total) = lines_of_invoice(random, currency);
+    (
+        kind,
+        format!(
+            r#"{{"id":"in_{own}","object":"invoice","customer":"{id}","subscription":"{subscription}","currency":"{currency}","total":{total},"attempt_count":{},"lines":{{"object":"list","data":[{lines}]}}}}"#,
+            random.below(4)
+        ),
+    )
+}
+
 /// The type of an event and its object.
 fn object(random: &mut Random, customer: &Customer) -> (&'static str, String) {
     let Customer {
@@ -111,22 +134,7 @@ fn object(random: &mut Random, customer: &Customer) -> (&'static str, String) {
                 ),
             )
         }
-        3..=7 => {
-            let kind = random.pick(&[
-                "invoice.created",
-                "invoice.finalized",
-                "invoice.paid",
-                "invoice.payment_failed",
-            ]);
-            let (lines, total) = lines_of_invoice(random, currency);
-            (
-                kind,
-                format!(
-                    r#"{{"id":"in_{own}","object":"invoice","customer":"{id}","subscription":"{subscription}","currency":"{currency}","total":{total},"attempt_count":{},"lines":{{"object":"list","data":[{lines}]}}}}"#,
-                    random.below(4)
-                ),
-            )
-        }
+        3..=7 => invoice(random, customer, &own),
         8 | 9 => {
             let kind = random.pick(&["charge.succeeded", "charge.refunded", "charge.failed"]);
             let brand = random.pick(&["visa", "mastercard", "amex"]);

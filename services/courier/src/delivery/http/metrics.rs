@@ -1,6 +1,6 @@
 //! What `/metrics` shows, in the Prometheus text format (version 0.0.4).
 
-use crate::usecase::counters::Counters;
+use crate::usecase::counters::{Counter, Counters};
 use crate::usecase::dispatch::Dispatcher;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -81,65 +81,80 @@ impl Metrics {
 
     /// The page.
     pub fn text(&self, unfinished: u64) -> String {
-        let (goroutines, status) = self.look();
-        let c = &self.counters;
         let mut page = String::with_capacity(4_096);
-        for (name, help, counter) in [
-            (
-                "messages_published",
+        for (name, help, value) in self.counters() {
+            sample(&mut page, name, "counter", help, value);
+        }
+        for (name, help, value) in self.gauges(unfinished) {
+            sample(&mut page, name, "gauge", help, value);
+        }
+        page
+    }
+
+    fn counters(&self) -> [Row; 11] {
+        let c = &self.counters;
+        let row = |name, help, counter: &Counter| (name, help, counter.value());
+        [
+            row(
+                "courier_messages_published_total",
                 "Messages stored.",
                 &c.messages_published,
             ),
-            (
-                "messages_replayed",
+            row(
+                "courier_messages_replayed_total",
                 "Requests answered from an earlier one with the same Idempotency-Key.",
                 &c.messages_replayed,
             ),
-            (
-                "queue_full",
+            row(
+                "courier_queue_full_total",
                 "Messages refused because the queue was full.",
                 &c.queue_full,
             ),
-            (
-                "attempts",
+            row(
+                "courier_attempts_total",
                 "Attempts to deliver that were begun.",
                 &c.attempts,
             ),
-            ("delivered", "Deliveries answered 2xx.", &c.delivered),
-            (
-                "attempts_failed",
+            row(
+                "courier_delivered_total",
+                "Deliveries answered 2xx.",
+                &c.delivered,
+            ),
+            row(
+                "courier_attempts_failed_total",
                 "Attempts that failed and will be made again.",
                 &c.attempts_failed,
             ),
-            ("dead", "Deliveries given up.", &c.dead),
-            (
-                "endpoints_disabled",
+            row("courier_dead_total", "Deliveries given up.", &c.dead),
+            row(
+                "courier_endpoints_disabled_total",
                 "Endpoints disabled by a 410.",
                 &c.endpoints_disabled,
             ),
-            (
-                "stale_results",
+            row(
+                "courier_stale_results_total",
                 "Results that came after their lease was taken back.",
                 &c.stale_results,
             ),
-            (
-                "store_errors",
+            row(
+                "courier_store_errors_total",
                 "Store operations of the dispatcher that failed.",
                 &c.store_errors,
             ),
-            (
-                "stuck_lanes",
+            row(
+                "courier_stuck_lanes_total",
                 "Lanes that the sweeper found stuck.",
                 &c.stuck_lanes,
             ),
-        ] {
-            let name = format!("courier_{name}_total");
-            sample(&mut page, &name, "counter", help, counter.value());
-        }
+        ]
+    }
+
+    fn gauges(&self, unfinished: u64) -> [Row; 8] {
+        let (goroutines, status) = self.look();
         // Relaxed: statistics; they order nothing and have no partner.
         let goroutines_peak = self.goroutines_peak.load(Ordering::Relaxed);
         let threads_peak = self.threads_peak.load(Ordering::Relaxed);
-        for (name, help, value) in [
+        [
             (
                 "courier_deliveries_unfinished",
                 "Deliveries that are neither delivered nor dead.",
@@ -176,12 +191,12 @@ impl Metrics {
                 "The most resident memory at once.",
                 status.resident_peak_bytes,
             ),
-        ] {
-            sample(&mut page, name, "gauge", help, value);
-        }
-        page
+        ]
     }
 }
+
+/// A metric's name, its help and its value.
+type Row = (&'static str, &'static str, u64);
 
 fn sample(page: &mut String, name: &str, kind: &str, help: &str, value: u64) {
     // Writing to a String does not fail.

@@ -7,6 +7,7 @@
 //!   brought to the disk by then.
 //! - R3: readers have connections of their own; the write-ahead log lets them see the last commit.
 
+mod leases;
 mod reader;
 mod schema;
 mod tables;
