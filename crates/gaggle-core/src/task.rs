@@ -17,6 +17,9 @@
 //! - T3: a [`Task`] is never freed while the process lives (its memory may serve a later task), so a
 //!   stale ticket may be claimed (and fail) at any time.
 //! - T4: `ready` may come before the `park` it belongs to; a backend keeps it.
+//! - T5: between publishing a ticket and the `park` a task begins no other wait: it has one number,
+//!   so whoever claims the ticket would end that wait instead. Only the backend's lock, which never
+//!   parks, may be taken there; std's locks and channels may not.
 //!
 //! The number is 64 bits wide: at a wait each nanosecond it wraps after five centuries.
 

@@ -27,7 +27,7 @@ use gaggle_sys::clock;
 use libc::{c_int, c_long, timespec};
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const ANY_BITS: u32 = u32::MAX;
 /// The token of a claim by a waker.
@@ -37,7 +37,8 @@ struct Waiter {
     ticket: Ticket<Green>,
     address: usize,
     bits: u32,
-    queued: Cell<bool>,
+    /// It is in the list. Changed under the lock; read without it to see whether the lock is needed.
+    queued: AtomicBool,
     before: Cell<Option<NonNull<Waiter>>>,
     behind: Cell<Option<NonNull<Waiter>>>,
 }
@@ -83,7 +84,8 @@ impl List {
             Some(last) => unsafe { last.as_ref() }.behind.set(Some(link)),
             None => self.first = Some(link),
         }
-        waiter.queued.set(true);
+        // Relaxed: under the lock.
+        waiter.queued.store(true, Ordering::Relaxed);
     }
 
     fn remove(&mut self, waiter: &Waiter) {
@@ -98,7 +100,8 @@ impl List {
             Some(behind) => unsafe { behind.as_ref() }.before.set(before),
             None => self.last = before,
         }
-        waiter.queued.set(false);
+        // Relaxed: under the lock; whoever is woken by the claim that follows sees it.
+        waiter.queued.store(false, Ordering::Relaxed);
     }
 
     /// Takes out and claims at most `count` waiters on `address`, the longest waiting first.
@@ -135,8 +138,8 @@ pub fn park_on(g: &'static G, address: usize, enters: impl FnOnce(&mut List) -> 
         }
         list.push(&waiter);
     }
-    // Without a deadline only a waker claims the ticket, and it takes the waiter out (U4).
     sched::park(g);
+    waiter.leave();
 }
 
 /// Wakes at most `count` goroutines that wait on `address`; `change` is called under the lock first.
@@ -155,10 +158,25 @@ impl Waiter {
             ticket,
             address,
             bits,
-            queued: Cell::new(false),
+            queued: AtomicBool::new(false),
             before: Cell::new(None),
             behind: Cell::new(None),
         }
+    }
+
+    /// Takes itself out of the list, if nobody has (U4); whether it was still in.
+    fn leave(&self) -> bool {
+        // Relaxed: a waker takes a waiter out before it claims the ticket, and the claim happened
+        // before this; if the wait ended otherwise, the lock decides.
+        if !self.queued.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut list = bucket(self.address).lock();
+        let queued = self.queued.load(Ordering::Relaxed);
+        if queued {
+            list.remove(self);
+        }
+        queued
     }
 }
 
@@ -176,14 +194,11 @@ fn wait(g: &'static G, word: &AtomicU32, expected: u32, bits: u32, deadline: Nan
         list.push(&waiter);
     }
     sched::park_until(g, ticket, deadline);
-    if ticket.token() != TIMED_OUT {
-        return 0; // U4: the waker has taken it out
+    let was_queued = waiter.leave();
+    if was_queued && deadline != NEVER && ticket.token() == TIMED_OUT {
+        return super::failure(libc::ETIMEDOUT);
     }
-    let mut list = bucket(address).lock();
-    if waiter.queued.get() {
-        list.remove(&waiter);
-    }
-    super::failure(libc::ETIMEDOUT)
+    0
 }
 
 /// FUTEX_WAKE: goroutines first, then the kernel's waiters. `kernel` makes the call for `count` more.

@@ -8,7 +8,7 @@ use gaggle_core::contract::{Entry, NEVER, Runtime, SpawnOptions, TIMED_OUT};
 use gaggle_core::lock::Lock;
 use gaggle_core::task::Ticket;
 use std::panic::Location;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -36,18 +36,47 @@ fn everywhere(check: impl Fn() + Send + Clone + 'static) {
     in_goroutine(check);
 }
 
-/// Starts a goroutine that claims the tickets it is sent, with these tokens, and readies them.
-fn waker() -> mpsc::Sender<(Ticket<Backend>, usize)> {
-    let (sender, receiver) = mpsc::channel::<(Ticket<Backend>, usize)>();
+/// A ticket, and the token to claim it with.
+type Order = (Ticket<Backend>, usize);
+
+/// A goroutine that claims the tickets it is sent and readies their tasks, until this is dropped.
+///
+/// Sending waits by the backend's lock only: whoever has published a ticket must not block in any
+/// other way before it parks (T5).
+struct Waker {
+    orders: Arc<Lock<Vec<Order>, <Backend as Runtime>::Lock>>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Waker {
+    fn send(&self, order: Order) {
+        self.orders.lock().push(order);
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn waker() -> Waker {
+    let waker = Waker {
+        orders: Arc::new(Lock::new(Vec::new())),
+        stopped: Arc::new(AtomicBool::new(false)),
+    };
+    let (orders, stopped) = (Arc::clone(&waker.orders), Arc::clone(&waker.stopped));
     let entry: Entry = Box::new(move || {
-        for (ticket, token) in receiver {
-            if let Some(claimed) = ticket.claim(token) {
-                claimed.ready();
+        while !stopped.load(Ordering::Relaxed) {
+            let order = orders.lock().pop();
+            match order.and_then(|(ticket, token)| ticket.claim(token)) {
+                Some(claimed) => claimed.ready(),
+                None => Backend::yield_now(),
             }
         }
     });
     Backend::spawn(options(), entry).unwrap();
-    sender
+    waker
 }
 
 #[test]
@@ -68,7 +97,7 @@ fn ready_by_another_task_ends_the_park() {
         let waker = waker();
         for token in 0..1_000 {
             let ticket = Ticket::take();
-            waker.send((ticket, token)).unwrap();
+            waker.send((ticket, token));
             Backend::park();
             assert_eq!(ticket.token(), token);
         }
@@ -103,7 +132,7 @@ fn one_of_many_claims_succeeds() {
         for _ in 0..500 {
             let ticket = Ticket::take();
             for (token, waker) in wakers.iter().enumerate() {
-                waker.send((ticket, token)).unwrap();
+                waker.send((ticket, token));
             }
             // A second ready for this wait would end the next park too early, or trip an assertion.
             Backend::park();
@@ -119,7 +148,7 @@ fn cancelled_wait_is_not_readied_and_a_claimed_one_is() {
         let waker = waker();
         for _ in 0..1_000 {
             let ticket = Ticket::take();
-            waker.send((ticket, 1)).unwrap();
+            waker.send((ticket, 1));
             if !ticket.cancel() {
                 Backend::park();
                 assert_eq!(ticket.token(), 1);
@@ -160,7 +189,7 @@ fn park_until_ends_early_when_readied() {
             .enumerate()
         {
             let ticket = Ticket::take();
-            waker.send((ticket, token)).unwrap();
+            waker.send((ticket, token));
             Backend::park_until(ticket, deadline);
             assert_eq!(ticket.token(), token);
         }
@@ -173,7 +202,7 @@ fn deadline_and_claim_race_without_losing_or_doubling_a_ready() {
         let waker = waker();
         for round in 0..2_000 {
             let ticket = Ticket::take();
-            waker.send((ticket, 1)).unwrap();
+            waker.send((ticket, 1));
             Backend::park_until(ticket, Backend::now() + round % 40 * 1_000);
             assert!([1, TIMED_OUT].contains(&ticket.token()));
         }
