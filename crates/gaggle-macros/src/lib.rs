@@ -13,7 +13,7 @@ use syn::{Error, ItemFn, ReturnType};
 /// The function may return whatever `main` may return. Goroutines that still run when it returns end
 /// with the process, as in Go.
 ///
-/// ```ignore
+/// ```text
 /// #[gaggle::main]
 /// fn main() {
 ///     let answer = gaggle::go(|| 6 * 7);
@@ -41,7 +41,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The function may return whatever a test may return; `#[should_panic]`, `#[ignore]` and the like
 /// work as they do with `#[test]`.
 ///
-/// ```ignore
+/// ```text
 /// #[gaggle::test]
 /// fn adds() {
 ///     assert_eq!(gaggle::go(|| 1 + 1).join().unwrap(), 2);
