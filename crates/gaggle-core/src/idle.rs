@@ -84,13 +84,19 @@ impl Idle {
     /// No P is idle and no M spins.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Idle { idle: AtomicU64::new(0), spinning: AtomicU32::new(0) }
+        Idle {
+            idle: AtomicU64::new(0),
+            spinning: AtomicU32::new(0),
+        }
     }
 
     /// No P is idle and no M spins.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Idle { idle: AtomicU64::new(0), spinning: AtomicU32::new(0) }
+        Idle {
+            idle: AtomicU64::new(0),
+            spinning: AtomicU32::new(0),
+        }
     }
 
     /// Gives up P `p`, which the caller owns and whose queue is empty. The caller re-checks all
@@ -172,7 +178,11 @@ impl Idle {
                 return None;
             }
             // Relaxed, both ways: a failure means that somebody spins, as the load would (W4).
-            if self.spinning.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            if self
+                .spinning
+                .compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+            {
                 return None;
             }
             if let Some(p) = self.take_lowest() {

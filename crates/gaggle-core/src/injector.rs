@@ -102,7 +102,9 @@ unsafe impl<T: Link> Send for Batch<T> {}
 
 impl<T: Link> std::fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batch").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Batch")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +117,11 @@ impl<T: Link> Default for Batch<T> {
 impl<T: Link> Batch<T> {
     /// An empty list.
     pub const fn new() -> Self {
-        Batch { head: None, tail: None, len: 0 }
+        Batch {
+            head: None,
+            tail: None,
+            len: 0,
+        }
     }
 
     /// How many elements are in it.
@@ -159,7 +165,9 @@ impl<T: Link> Batch<T> {
 
     /// Moves all of `other` behind the elements of this list, in constant time.
     pub fn append(&mut self, other: &mut Batch<T>) {
-        let Some(other_head) = other.head.take() else { return };
+        let Some(other_head) = other.head.take() else {
+            return;
+        };
         match self.tail {
             // SAFETY: `tail` is in this list, hence live (J1), and `&mut self` owns the list.
             Some(tail) => unsafe { set_next(tail, Some(other_head)) },
@@ -175,7 +183,9 @@ impl<T: Link> Batch<T> {
         if count == self.len {
             return std::mem::take(self);
         }
-        let Some(head) = self.head.filter(|_| count > 0) else { return Batch::new() };
+        let Some(head) = self.head.filter(|_| count > 0) else {
+            return Batch::new();
+        };
         let mut last = head;
         for _ in 1..count {
             // SAFETY: fewer than `len` elements lie before the one reached, so `last` is in this
@@ -188,7 +198,11 @@ impl<T: Link> Batch<T> {
         // SAFETY: as above.
         unsafe { set_next(last, None) };
         self.len -= count;
-        Batch { head: Some(head), tail: Some(last), len: count }
+        Batch {
+            head: Some(head),
+            tail: Some(last),
+            len: count,
+        }
     }
 }
 
@@ -204,7 +218,9 @@ pub struct Injector<T: Link, L: RawLock> {
 
 impl<T: Link, L: RawLock> std::fmt::Debug for Injector<T, L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Injector").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Injector")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -226,7 +242,10 @@ impl<T: Link, L: RawLock> Injector<T, L> {
 
     /// An empty queue.
     pub fn new() -> Self {
-        Injector { queue: Lock::new(Batch::new()), len: AtomicUsize::new(0) }
+        Injector {
+            queue: Lock::new(Batch::new()),
+            len: AtomicUsize::new(0),
+        }
     }
 
     /// How many elements are in the queue; out of date as soon as it is answered.

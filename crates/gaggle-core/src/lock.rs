@@ -51,7 +51,10 @@ impl<T, L: RawLock> Lock<T, L> {
 
     /// An unlocked lock around `value`.
     pub fn new(value: T) -> Self {
-        Lock { raw: L::new(), value: UnsafeCell::new(value) }
+        Lock {
+            raw: L::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Takes the lock until the guard drops.

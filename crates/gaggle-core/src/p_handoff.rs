@@ -67,13 +67,17 @@ impl Handoff {
     /// A P that is in no call: its creator owns it.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Handoff { word: AtomicU64::new(RUNNING) }
+        Handoff {
+            word: AtomicU64::new(RUNNING),
+        }
     }
 
     /// A P that is in no call: its creator owns it.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Handoff { word: AtomicU64::new(RUNNING) }
+        Handoff {
+            word: AtomicU64::new(RUNNING),
+        }
     }
 
     /// The owner enters a call that may block; it touches nothing of the P until [`Handoff::leave`]
@@ -119,7 +123,12 @@ impl Handoff {
         let word = tick.wrapping_mul(TICK_ONE);
         // Acquire: pairs with the Release in `enter` (O3). Relaxed on failure: nothing is touched.
         self.word
-            .compare_exchange(word | IN_CALL, word | TAKEN, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(
+                word | IN_CALL,
+                word | TAKEN,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 

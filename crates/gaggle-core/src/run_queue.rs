@@ -93,7 +93,9 @@ pub struct RunQueue<T: Link> {
 
 impl<T: Link> std::fmt::Debug for RunQueue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunQueue").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("RunQueue")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,7 +218,10 @@ impl<T: Link> RunQueue<T> {
                 self.slot(tail).store(item.as_ptr(), Ordering::Relaxed);
                 // Release: pairs with the Acquire of `tail` in `steal_into`; publishes the slot and
                 // what the owner wrote to the item.
-                self.owner.0.tail.store(tail.wrapping_add(1), Ordering::Release);
+                self.owner
+                    .0
+                    .tail
+                    .store(tail.wrapping_add(1), Ordering::Release);
                 return None;
             }
             // SAFETY: the caller's promise, and `head` is where the full ring began.
@@ -237,7 +242,12 @@ impl<T: Link> RunQueue<T> {
         // Relaxed on failure: the caller reads `head` again.
         self.head
             .0
-            .compare_exchange(head, head.wrapping_add(half), Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(
+                head,
+                head.wrapping_add(half),
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
             .ok()?;
         let mut batch = Batch::new();
         for offset in 0..half {
@@ -342,7 +352,10 @@ impl<T: Link> RunQueue<T> {
     /// # Safety
     /// The caller is the owner of `thief` (R1), which is not this queue.
     pub unsafe fn steal_into(&self, thief: &RunQueue<T>, take_next: bool) -> Option<NonNull<T>> {
-        debug_assert!(!std::ptr::eq(self, thief), "R1: a queue does not steal from itself");
+        debug_assert!(
+            !std::ptr::eq(self, thief),
+            "R1: a queue does not steal from itself"
+        );
         // Relaxed: the thief itself wrote it (R2).
         let thief_tail = thief.owner.0.tail.load(Ordering::Relaxed);
         // SAFETY: the caller is the owner of `thief`. Its room only grows, so one look is enough;
@@ -368,7 +381,9 @@ impl<T: Link> RunQueue<T> {
             for offset in 1..count {
                 let element = self.read_slot(head.wrapping_add(offset));
                 // Relaxed: published by the Release of the thief's `tail` below.
-                thief.slot(thief_tail.wrapping_add(offset - 1)).store(element, Ordering::Relaxed);
+                thief
+                    .slot(thief_tail.wrapping_add(offset - 1))
+                    .store(element, Ordering::Relaxed);
             }
             // Release: pairs with the Acquire of `head` in `push`: the reads above come before the
             // owner's next use of the slots (R4). Relaxed on failure: all is read again.
@@ -385,7 +400,11 @@ impl<T: Link> RunQueue<T> {
             {
                 if count > 1 {
                     // Release: as in `push`.
-                    thief.owner.0.tail.store(thief_tail.wrapping_add(count - 1), Ordering::Release);
+                    thief
+                        .owner
+                        .0
+                        .tail
+                        .store(thief_tail.wrapping_add(count - 1), Ordering::Release);
                 }
                 return NonNull::new(first);
             }

@@ -43,13 +43,21 @@ impl Task {
     /// A task that waits for nothing. `kind` is the backend's own mark.
     #[cfg(not(loom))]
     pub const fn new(kind: u8) -> Self {
-        Task { sequence: AtomicU64::new(0), token: AtomicUsize::new(0), kind }
+        Task {
+            sequence: AtomicU64::new(0),
+            token: AtomicUsize::new(0),
+            kind,
+        }
     }
 
     /// A task that waits for nothing. `kind` is the backend's own mark.
     #[cfg(loom)]
     pub fn new(kind: u8) -> Self {
-        Task { sequence: AtomicU64::new(0), token: AtomicUsize::new(0), kind }
+        Task {
+            sequence: AtomicU64::new(0),
+            token: AtomicUsize::new(0),
+            kind,
+        }
     }
 
     /// The backend's mark given to [`Task::new`].
@@ -74,7 +82,9 @@ impl<R: Runtime> Copy for Ticket<R> {}
 
 impl<R: Runtime> std::fmt::Debug for Ticket<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("sequence", &self.sequence).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,7 +99,11 @@ impl<R: Runtime> Ticket<R> {
     pub fn of(task: &'static Task) -> Self {
         // Relaxed: only the task itself, or a claim that it consumed by parking, wrote this.
         let sequence = task.sequence.load(Ordering::Relaxed);
-        Ticket { task, sequence, runtime: PhantomData }
+        Ticket {
+            task,
+            sequence,
+            runtime: PhantomData,
+        }
     }
 
     /// The task that waits.
@@ -120,7 +134,10 @@ impl<R: Runtime> Ticket<R> {
             .ok()?;
         // Relaxed: published by `ready`, which happens after and is consumed by the task's `park`.
         self.task.token.store(token, Ordering::Relaxed);
-        Some(Claimed { task: self.task, runtime: PhantomData })
+        Some(Claimed {
+            task: self.task,
+            runtime: PhantomData,
+        })
     }
 
     /// The waiting task gives the wait up before parking. `true`: nobody will ready it, it must not

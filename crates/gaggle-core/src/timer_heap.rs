@@ -54,7 +54,9 @@ impl<N> Copy for Entry<N> {}
 
 impl<N> std::fmt::Debug for Entry<N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,8 +141,15 @@ impl<N: TimerNode> TimerHeap<N> {
         storage: NonNull<MaybeUninit<Entry<N>>>,
         capacity: usize,
     ) -> Self {
-        assert!(capacity < NOT_IN_HEAP as usize, "a timer heap holds fewer than 2^32 - 1 timers");
-        TimerHeap { entries: storage, capacity: capacity as u32, len: 0 }
+        assert!(
+            capacity < NOT_IN_HEAP as usize,
+            "a timer heap holds fewer than 2^32 - 1 timers"
+        );
+        TimerHeap {
+            entries: storage,
+            capacity: capacity as u32,
+            len: 0,
+        }
     }
 
     /// How many timers are in the heap.
@@ -178,7 +187,11 @@ impl<N: TimerNode> TimerHeap<N> {
 
     /// The deadline of the first timer.
     pub fn peek(&self) -> Option<Nanos> {
-        if self.is_empty() { None } else { Some(self.entry(0).deadline) }
+        if self.is_empty() {
+            None
+        } else {
+            Some(self.entry(0).deadline)
+        }
     }
 
     /// Takes the first timer out, if its deadline is `now` or before. Timers with equal deadlines

@@ -90,7 +90,10 @@ impl World {
         // Relaxed, all: the pieces carry no data.
         let mut seen = self.work.load(Ordering::Relaxed);
         while seen > 0 {
-            match self.work.compare_exchange(seen, seen - 1, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .work
+                .compare_exchange(seen, seen - 1, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -258,8 +261,15 @@ fn a_notifier_that_finds_no_p_leaves_nobody_who_relied_on_it() {
         let woken_here = idle.notify().is_some();
         let woken_there = publisher.join().unwrap();
         let ran = m.join().unwrap();
-        assert!(woken_here || woken_there || ran == 1, "the work is left and everyone asleep");
-        assert_eq!(idle.spinning(), u32::from(woken_here) + u32::from(woken_there), "W2");
+        assert!(
+            woken_here || woken_there || ran == 1,
+            "the work is left and everyone asleep"
+        );
+        assert_eq!(
+            idle.spinning(),
+            u32::from(woken_here) + u32::from(woken_there),
+            "W2"
+        );
     });
 }
 

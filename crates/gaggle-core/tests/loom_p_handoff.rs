@@ -18,7 +18,10 @@ unsafe impl Sync for Processor {}
 
 impl Processor {
     fn new() -> Arc<Self> {
-        Arc::new(Processor { handoff: Handoff::new(), data: UnsafeCell::new(0) })
+        Arc::new(Processor {
+            handoff: Handoff::new(),
+            data: UnsafeCell::new(0),
+        })
     }
 
     /// What an owner does with its P.
@@ -146,7 +149,11 @@ fn a_late_leave_fails_whatever_the_new_owner_does() {
             }
         });
         assert!(!p.handoff.leave(late), "O2");
-        assert_eq!(new_owner.join().unwrap(), 3, "nobody took it from the new owner");
+        assert_eq!(
+            new_owner.join().unwrap(),
+            3,
+            "nobody took it from the new owner"
+        );
         assert_eq!(p.touches(), 4);
     });
 }

@@ -45,10 +45,18 @@ unsafe impl Send for World {}
 impl World {
     fn new(count: usize) -> Arc<Self> {
         let nodes = (0..count)
-            .map(|number| Node { number, payload: UnsafeCell::new(0), link: Cell::new(None) })
+            .map(|number| Node {
+                number,
+                payload: UnsafeCell::new(0),
+                link: Cell::new(None),
+            })
             .collect();
         let queues = [RunQueue::new(), RunQueue::new(), RunQueue::new()];
-        Arc::new(World { nodes, queues, injector: Injector::new() })
+        Arc::new(World {
+            nodes,
+            queues,
+            injector: Injector::new(),
+        })
     }
 
     /// The node as its pusher has prepared it.
@@ -67,21 +75,29 @@ impl World {
         node.payload.with_mut(|payload| {
             // SAFETY: the caller has taken the node; loom verifies that nobody else is here.
             let payload = unsafe { &mut *payload };
-            assert_eq!(*payload, node.number + 100, "taken twice, or before it was prepared");
+            assert_eq!(
+                *payload,
+                node.number + 100,
+                "taken twice, or before it was prepared"
+            );
             *payload = 0;
         });
         node.number
     }
 
     fn taken_all(&self, mut batch: Batch<Node>) -> Vec<usize> {
-        std::iter::from_fn(|| batch.pop_front()).map(|node| self.taken(node)).collect()
+        std::iter::from_fn(|| batch.pop_front())
+            .map(|node| self.taken(node))
+            .collect()
     }
 
     /// Pushes to queue `queue`; answers what overflowed.
     fn push(&self, queue: usize, number: usize) -> Vec<usize> {
         // SAFETY: each model calls this from the queue's one owner; the node is in no list.
         let overflow = unsafe { self.queues[queue].push(self.prepared(number)) };
-        overflow.map(|batch| self.taken_all(batch)).unwrap_or_default()
+        overflow
+            .map(|batch| self.taken_all(batch))
+            .unwrap_or_default()
     }
 
     fn push_next(&self, queue: usize, number: usize) {
@@ -124,7 +140,10 @@ unsafe impl Send for ModelLock {}
 
 impl RawLock for ModelLock {
     fn new() -> Self {
-        ModelLock { mutex: Mutex::new(()), held: Cell::new(None) }
+        ModelLock {
+            mutex: Mutex::new(()),
+            held: Cell::new(None),
+        }
     }
     fn lock(&self) {
         let guard = self.mutex.lock().expect("no holder panics");
@@ -215,7 +234,10 @@ fn the_queue_never_looks_empty_while_next_moves_to_the_ring() {
         let world = World::new(2);
         world.push_next(0, 0);
         let observer = spawn(&world, |world| {
-            assert!(!world.queues[0].is_empty(), "R6: element 0 has been in it all the time");
+            assert!(
+                !world.queues[0].is_empty(),
+                "R6: element 0 has been in it all the time"
+            );
             Vec::new()
         });
         world.push_next(0, 1);
@@ -268,8 +290,9 @@ fn pushers_and_a_taker_pass_each_element_once() {
         pusher.join().unwrap();
         let taken = taker.join().unwrap();
         assert_eq!(world.injector.len(), 3 - taken.len(), "J2");
-        let rest =
-            std::iter::from_fn(|| world.injector.pop()).map(|node| world.taken(node)).collect();
+        let rest = std::iter::from_fn(|| world.injector.pop())
+            .map(|node| world.taken(node))
+            .collect();
         assert_each_once(3, [taken, rest]);
     });
 }

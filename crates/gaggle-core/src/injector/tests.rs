@@ -25,7 +25,14 @@ unsafe impl Sync for Nodes {}
 
 impl Nodes {
     pub(crate) fn new(count: usize) -> Self {
-        Nodes((0..count).map(|number| Node { number, link: Cell::new(None) }).collect())
+        Nodes(
+            (0..count)
+                .map(|number| Node {
+                    number,
+                    link: Cell::new(None),
+                })
+                .collect(),
+        )
     }
 
     pub(crate) fn at(&self, number: usize) -> NonNull<Node> {
@@ -41,7 +48,9 @@ pub(crate) fn number_of(node: NonNull<Node>) -> usize {
 
 /// Empties a batch into its elements' numbers.
 pub(crate) fn numbers(mut batch: Batch<Node>) -> Vec<usize> {
-    std::iter::from_fn(|| batch.pop_front()).map(number_of).collect()
+    std::iter::from_fn(|| batch.pop_front())
+        .map(number_of)
+        .collect()
 }
 
 pub(crate) fn batch_of(nodes: &Nodes, range: std::ops::Range<usize>) -> Batch<Node> {
@@ -60,11 +69,17 @@ struct TestLock {
 
 impl RawLock for TestLock {
     fn new() -> Self {
-        TestLock { locked: Mutex::new(false), freed: Condvar::new() }
+        TestLock {
+            locked: Mutex::new(false),
+            freed: Condvar::new(),
+        }
     }
     fn lock(&self) {
         let locked = self.locked.lock().expect("no holder panics");
-        *self.freed.wait_while(locked, |locked| *locked).expect("no holder panics") = true;
+        *self
+            .freed
+            .wait_while(locked, |locked| *locked)
+            .expect("no holder panics") = true;
     }
     unsafe fn unlock(&self) {
         *self.locked.lock().expect("no holder panics") = false;
@@ -75,7 +90,9 @@ impl RawLock for TestLock {
 type TestInjector = Injector<Node, TestLock>;
 
 fn drain(injector: &TestInjector) -> Vec<usize> {
-    std::iter::from_fn(|| injector.pop()).map(number_of).collect()
+    std::iter::from_fn(|| injector.pop())
+        .map(number_of)
+        .collect()
 }
 
 #[test]
@@ -102,7 +119,10 @@ fn take_front_splits_and_both_parts_go_on_working() {
         assert_eq!((front.len(), rest.len()), (count, 5 - count));
         // SAFETY: node 5 is in no list yet.
         unsafe { rest.push_back(nodes.at(5)) };
-        assert_eq!(numbers(std::mem::take(&mut front)), (0..count).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(std::mem::take(&mut front)),
+            (0..count).collect::<Vec<_>>()
+        );
         assert_eq!(numbers(rest), (count..6).collect::<Vec<_>>());
     }
 }
@@ -172,7 +192,11 @@ fn pop_into_takes_no_more_than_the_run_queue_has_room_for() {
     assert_eq!((queue.len(), injector.len()), (256, 43));
     // SAFETY: as above.
     let second = unsafe { injector.pop_into(&queue, 100) };
-    assert_eq!(second.map(number_of), Some(257), "a full ring still lets one out to run");
+    assert_eq!(
+        second.map(number_of),
+        Some(257),
+        "a full ring still lets one out to run"
+    );
     assert_eq!(queue.len(), 256);
     assert_eq!(drain(&injector).len(), 42);
 }
@@ -213,7 +237,10 @@ fn pushers_and_poppers_pass_each_element_once_and_in_each_pushers_order() {
                 })
             })
             .collect();
-        poppers.into_iter().map(|popper| popper.join().expect("no popper panics")).collect()
+        poppers
+            .into_iter()
+            .map(|popper| popper.join().expect("no popper panics"))
+            .collect()
     });
     for one in &popped {
         for half in 0..2 {

@@ -30,7 +30,9 @@ impl Owned<'_> {
         unsafe { victim.steal_into(self.0, take_next) }.map(number_of)
     }
     fn drain(&self) -> Vec<usize> {
-        std::iter::from_fn(|| self.pop()).map(|(number, _)| number).collect()
+        std::iter::from_fn(|| self.pop())
+            .map(|(number, _)| number)
+            .collect()
     }
 }
 
@@ -77,7 +79,9 @@ fn what_next_displaces_overflows_as_any_other() {
     for number in 0..256 {
         assert_eq!(owner.push(number), None);
     }
-    let overflow = owner.push_next(257).expect("the displaced one does not fit");
+    let overflow = owner
+        .push_next(257)
+        .expect("the displaced one does not fit");
     assert_eq!(overflow, (0..128).chain([256]).collect::<Vec<_>>());
     assert_eq!(owner.pop(), Some((257, true)));
     assert_eq!(owner.drain(), (128..256).collect::<Vec<_>>());
@@ -87,16 +91,27 @@ fn what_next_displaces_overflows_as_any_other() {
 fn steal_takes_the_older_half_rounded_up() {
     let nodes = Nodes::new(7);
     for count in 1..7 {
-        let (victim, thief) = (RunQueue::starting_at(u32::MAX - 2), RunQueue::starting_at(9));
+        let (victim, thief) = (
+            RunQueue::starting_at(u32::MAX - 2),
+            RunQueue::starting_at(9),
+        );
         let (owner, robber) = (Owned(&victim, &nodes), Owned(&thief, &nodes));
         for number in 0..count {
             assert_eq!(owner.push(number), None);
         }
         assert_eq!(owner.push_next(count), None);
-        assert_eq!(robber.steal_from(&victim, true), Some(0), "the oldest is answered");
+        assert_eq!(
+            robber.steal_from(&victim, true),
+            Some(0),
+            "the oldest is answered"
+        );
         let half = count.div_ceil(2);
         assert_eq!(robber.drain(), (1..half).collect::<Vec<_>>());
-        assert_eq!(owner.pop(), Some((count, true)), "next stays while the ring has something");
+        assert_eq!(
+            owner.pop(),
+            Some((count, true)),
+            "next stays while the ring has something"
+        );
         assert_eq!(owner.drain(), (half..count).collect::<Vec<_>>());
     }
 }
@@ -161,8 +176,11 @@ fn owner_and_thieves_take_each_element_once() {
         let owner = Owned(&victim, &nodes);
         let mut mine = Vec::new();
         for number in 0..COUNT {
-            let overflow =
-                if number % 3 == 0 { owner.push_next(number) } else { owner.push(number) };
+            let overflow = if number % 3 == 0 {
+                owner.push_next(number)
+            } else {
+                owner.push(number)
+            };
             mine.extend(overflow.into_iter().flatten());
             if number % 4 == 0 {
                 mine.extend(owner.pop().map(|(number, _)| number));

@@ -17,7 +17,11 @@ unsafe impl TimerNode for Node {
 }
 
 fn nodes(count: usize) -> Vec<Node> {
-    (0..count).map(|_| Node { index: Cell::new(NOT_IN_HEAP) }).collect()
+    (0..count)
+        .map(|_| Node {
+            index: Cell::new(NOT_IN_HEAP),
+        })
+        .collect()
 }
 
 /// A heap with storage of its own, and every invariant checked on demand.
@@ -33,7 +37,10 @@ impl Fixture {
         let begin = NonNull::new(storage.as_mut_ptr()).expect("a box is never null");
         // SAFETY: the storage lives beside the heap and is not touched but by it.
         let heap = unsafe { TimerHeap::with_storage(begin, capacity) };
-        Fixture { heap, _storage: storage }
+        Fixture {
+            heap,
+            _storage: storage,
+        }
     }
 
     fn push(&mut self, deadline: Nanos, node: &Node) -> Result<bool, Full> {
@@ -65,14 +72,22 @@ fn equal_deadlines_all_come_out() {
     let nodes = nodes(9);
     let mut fixture = Fixture::new(9);
     for (number, node) in nodes.iter().enumerate() {
-        assert_eq!(fixture.push(5, node), Ok(number == 0), "an equal deadline is no new first");
+        assert_eq!(
+            fixture.push(5, node),
+            Ok(number == 0),
+            "an equal deadline is no new first"
+        );
     }
     fixture.check();
-    let mut popped: Vec<_> =
-        std::iter::from_fn(|| fixture.heap.pop_due(5)).map(|(_, node)| node).collect();
+    let mut popped: Vec<_> = std::iter::from_fn(|| fixture.heap.pop_due(5))
+        .map(|(_, node)| node)
+        .collect();
     popped.sort();
     assert_eq!(popped, nodes.iter().map(NonNull::from).collect::<Vec<_>>());
-    assert!(nodes.iter().all(|node| node.index.get() == NOT_IN_HEAP), "H2");
+    assert!(
+        nodes.iter().all(|node| node.index.get() == NOT_IN_HEAP),
+        "H2"
+    );
 }
 
 #[test]
@@ -95,7 +110,10 @@ fn remove_of_a_node_in_another_heap_does_nothing() {
     let mut other = Fixture::new(2);
     assert_eq!(ours.push(1, &nodes[0]), Ok(true));
     assert_eq!(other.push(2, &nodes[1]), Ok(true));
-    assert!(!ours.remove(&nodes[1]), "its index is valid here, but the place is another's");
+    assert!(
+        !ours.remove(&nodes[1]),
+        "its index is valid here, but the place is another's"
+    );
     assert_eq!((ours.heap.len(), other.heap.len()), (1, 1));
     assert!(other.remove(&nodes[1]));
     assert!(!other.remove(&nodes[1]), "a second removal finds nothing");
