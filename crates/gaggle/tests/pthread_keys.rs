@@ -21,10 +21,8 @@ unsafe extern "C" fn never(_value: *mut c_void) {
 fn new_key(destructor: unsafe extern "C" fn(*mut c_void)) -> libc::pthread_key_t {
     let mut key = 0;
     // SAFETY: `key` is writable; the destructor takes what is set under the key.
-    assert_eq!(
-        unsafe { libc::pthread_key_create(&raw mut key, Some(destructor)) },
-        0
-    );
+    let failed = unsafe { libc::pthread_key_create(&raw mut key, Some(destructor)) };
+    assert_eq!(failed, 0);
     key
 }
 
