@@ -142,12 +142,9 @@ fn next_at_hand(p: &'static P) -> Option<&'static G> {
 fn start(p: &'static P, g: &'static G) {
     let template = template();
     let class = g.stack_class.get();
-    let kept = if class == slot::DEFAULT_CLASS {
-        p.free_slots.pop()
-    } else {
-        None
-    };
-    let slot = match kept.map_or_else(|| slot::take(class, template), Ok) {
+    let own = (class == slot::DEFAULT_CLASS).then_some(&p.free_slots);
+    let kept = own.and_then(slot::SlotList::pop);
+    let slot = match kept.map_or_else(|| slot::take(class, template, own), Ok) {
         Ok(slot) => slot,
         Err(error) => fatal(format_args!(
             "a stack of {} KiB for goroutine {} cannot be reserved: {error}",
@@ -368,11 +365,21 @@ unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
     end(g)
 }
 
+/// How many goroutines are started between two widenings of malloc's heap; each comes with a few
+/// hundred bytes of closures and handles.
+const STARTS_PER_WIDENING: u64 = 64;
+
+/// How many slots get their vector between two widenings.
+const VECTORS_PER_WIDENING: u32 = 64;
+
 /// Gives the goroutine a dynamic thread vector, on its own stack, where malloc may be called.
 fn ensure_vector(g: &'static G) {
     let Some(slot) = g.slot.get() else { return };
     if !slot.dtv().is_null() {
         return;
+    }
+    if slot.is_one_in(VECTORS_PER_WIDENING) {
+        glibc::dtv::widen_heap();
     }
     let (modules, generation) = template().dtv();
     // SAFETY: a goroutine's malloc works by the M's words.
@@ -429,6 +436,9 @@ fn end(g: &'static G) -> ! {
 pub fn spawn(options: SpawnOptions, entry: Entry) -> std::io::Result<u64> {
     let g = new_goroutine(options, entry)?;
     let id = g.id.get();
+    if id.is_multiple_of(STARTS_PER_WIDENING) && current().is_some() {
+        glibc::dtv::widen_heap();
+    }
     ready(g);
     Ok(id)
 }

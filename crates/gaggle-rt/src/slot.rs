@@ -82,6 +82,11 @@ impl Slot {
         self.class
     }
 
+    /// Whether this is one of every `count` slots.
+    pub fn is_one_in(&self, count: u32) -> bool {
+        self.tid.is_multiple_of(count)
+    }
+
     /// Writes fresh thread-local storage for the next goroutine.
     ///
     /// # Safety
@@ -162,9 +167,16 @@ static POOL: Guarded<Pool, Lock> = Guarded::from_raw(
 
 static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// Address space and records for new slots, which nobody else has.
+struct Reserved {
+    base: usize,
+    records: *mut Slot,
+    count: usize,
+}
+
 impl Pool {
-    /// Reserves a new slot of `class`.
-    fn carve(&mut self, class: u8, template: &Template) -> io::Result<&'static Slot> {
+    /// Reserves room for at most `count` new slots of `class`, at least one.
+    fn reserve(&mut self, class: u8, count: usize) -> io::Result<Reserved> {
         let bytes = 1usize << class;
         let slab = &mut self.slab[usize::from(class)];
         if slab.0 == slab.1 {
@@ -173,35 +185,59 @@ impl Pool {
             *slab = (base, base + slab_bytes);
         }
         let base = slab.0;
-        // SAFETY: the lowest part of a slot that nobody has, in a mapping of ours.
-        unsafe { guard::install(base) }?;
-        let record = self.record()?;
-        self.slab[usize::from(class)].0 += bytes;
-        let fs = (base + bytes - template.above()) & !63;
-        // Relaxed: only uniqueness matters (S3).
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot {
-            base,
-            fs,
-            tid: TID_BASE + number,
-            class,
-            dtv: Cell::new(std::ptr::null_mut()),
-            next: Cell::new(None),
-        };
-        // SAFETY: `record` is writable, aligned memory for one slot, given out once.
-        unsafe { record.write(slot) };
-        // SAFETY: just written; the memory is never unmapped.
-        Ok(unsafe { &*record })
-    }
-
-    fn record(&mut self) -> io::Result<*mut Slot> {
-        if self.records.0 + size_of::<Slot>() > self.records.1 {
-            let base = map::reserve(CHUNK_BYTES)?;
-            self.records = (base, base + CHUNK_BYTES);
+        let count = count.min((slab.1 - slab.0) / bytes);
+        if self.records.0 + count * size_of::<Slot>() > self.records.1 {
+            let records = map::reserve(CHUNK_BYTES)?;
+            self.records = (records, records + CHUNK_BYTES);
         }
-        let record = self.records.0 as *mut Slot;
-        self.records.0 += size_of::<Slot>();
-        Ok(record)
+        let records = self.records.0 as *mut Slot;
+        self.records.0 += count * size_of::<Slot>();
+        self.slab[usize::from(class)].0 += count * bytes;
+        Ok(Reserved {
+            base,
+            records,
+            count,
+        })
+    }
+}
+
+impl Reserved {
+    /// Makes slots of it: the first is answered, the others go to `spare`. No lock is held: the guards
+    /// are system calls.
+    fn make(
+        self,
+        class: u8,
+        template: &Template,
+        spare: Option<&SlotList>,
+    ) -> io::Result<&'static Slot> {
+        let bytes = 1usize << class;
+        // SAFETY: the lowest parts of slots that nobody has, in a mapping of ours.
+        unsafe { guard::install(self.base, bytes, self.count) }?;
+        // Relaxed: only uniqueness matters (S3).
+        let number = NEXT_NUMBER.fetch_add(self.count as u32, Ordering::Relaxed);
+        let mut first = None;
+        for index in 0..self.count {
+            let base = self.base + index * bytes;
+            let record = self.records.wrapping_add(index);
+            let slot = Slot {
+                base,
+                fs: (base + bytes - template.above()) & !63,
+                tid: TID_BASE + number + index as u32,
+                class,
+                dtv: Cell::new(std::ptr::null_mut()),
+                next: Cell::new(None),
+            };
+            // SAFETY: writable, aligned memory for one slot, given out once.
+            unsafe { record.write(slot) };
+            // SAFETY: just written; the memory is never unmapped.
+            let slot = unsafe { &*record };
+            match (first, spare) {
+                (None, _) => first = Some(slot),
+                (Some(_), Some(spare)) => spare.push(slot),
+                (Some(_), None) => put_one(slot),
+            }
+        }
+        first.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))
     }
 }
 
@@ -211,16 +247,31 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How many free slots of the default class a P keeps for itself.
 pub const KEPT_BY_PROCESSOR: usize = 64;
 
-/// Takes a slot of `class` from the common pool, or makes one.
+/// How many slots of the default class are taken or made at a time.
+const BATCH: usize = 16;
+
+/// Takes a slot of `class` from the common pool, or makes one. With `spare`, a P's own list of the
+/// default class, a few more at the same time go there.
 ///
 /// # Errors
 /// When the kernel has no address space or no mapping left.
-pub fn take(class: u8, template: &Template) -> io::Result<&'static Slot> {
-    let mut pool = POOL.lock();
-    if let Some(slot) = pool.free[usize::from(class)].pop() {
-        return Ok(slot);
-    }
-    pool.carve(class, template)
+pub fn take(class: u8, template: &Template, spare: Option<&SlotList>) -> io::Result<&'static Slot> {
+    let batch = if spare.is_some() { BATCH } else { 1 };
+    let reserved = {
+        let mut pool = POOL.lock();
+        let free = &pool.free[usize::from(class)];
+        if let Some(slot) = free.pop() {
+            for _ in 1..batch {
+                let Some((more, spare)) = free.pop().zip(spare) else {
+                    break;
+                };
+                spare.push(more);
+            }
+            return Ok(slot);
+        }
+        pool.reserve(class, batch)?
+    };
+    reserved.make(class, template, spare)
 }
 
 /// Puts slots into the common pool.

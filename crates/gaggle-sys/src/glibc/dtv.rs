@@ -34,6 +34,23 @@ pub unsafe fn allocate(modules: usize, generation: usize) -> *mut usize {
     &raw mut words[2]
 }
 
+/// Lets the calling thread's malloc arena grow by a large step now instead of by a page at a time.
+///
+/// glibc grows the heap of an arena that is not main's by `mprotect`, for as many pages as the request
+/// at hand needs: with many small blocks that is a system call, and the process's memory-map lock, for
+/// each page. A block of some size that is freed at once stays with the arena's top (below the trim
+/// threshold of 128 KiB), so the requests that follow find room. Measured with 100,000 goroutines that
+/// start at once: a tenth of the time went into `mprotect` before. No memory is touched. Where malloc
+/// works otherwise this does nothing of note.
+pub fn widen_heap() {
+    // Below glibc's threshold for merging fast bins (64 KiB), far below that for mapping.
+    const STEP_BYTES: usize = 60 << 10;
+    // SAFETY: malloc may be asked for any size.
+    let block = unsafe { libc::malloc(STEP_BYTES) };
+    // SAFETY: malloc's (or null), freed once.
+    unsafe { libc::free(std::hint::black_box(block)) };
+}
+
 /// Frees the blocks that were resolved through `vector` and leaves it as [`allocate`] made it, but
 /// for its generation and length, which stay what libc made them.
 ///
