@@ -68,6 +68,29 @@ pub fn wake(number: u32, spinning: bool) -> bool {
     false
 }
 
+/// For the monitor, after somebody wanted an M and found none idle: whether one has to be made. As a
+/// rule an M was on its way into the idle list just then, and has seen the work itself or can be given
+/// it now.
+pub fn needs_machine() -> bool {
+    if !any_work() {
+        return false;
+    }
+    let Some(number) = IDLE.take() else {
+        return false;
+    };
+    match m::take_idle() {
+        Some(m) => {
+            m.give(number, false);
+            false
+        }
+        None => {
+            // The M that will be made looks at everything before it sleeps.
+            IDLE.put(number);
+            true
+        }
+    }
+}
+
 /// Says that a timer with this deadline became the first of its P.
 pub fn timer_added(deadline: Nanos) {
     // SeqCst fence: F2 and F4: the timer was published before, the idle set is read after.

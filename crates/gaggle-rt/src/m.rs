@@ -225,18 +225,9 @@ pub fn take_idle() -> Option<&'static M> {
     Some(chosen)
 }
 
-/// Whether any M sleeps on its note, ready for a P.
-pub fn any_spare() -> bool {
-    let idle = IDLE.lock();
-    let mut at = idle.first;
-    while let Some(here) = at {
-        // Relaxed: a hint; the monitor asks again.
-        if !here.polling.load(Ordering::Relaxed) {
-            return true;
-        }
-        at = here.next_idle.get();
-    }
-    false
+/// Whether any M is idle; the one in the netpoller can be taken as well as another.
+pub fn any_idle() -> bool {
+    IDLE.lock().first.is_some()
 }
 
 /// The M that sleeps in the netpoller, if any.

@@ -68,9 +68,10 @@ fn watch() -> ! {
     let mut seen = [None; p::MAX];
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
+    let mut bare_looks = 0;
     loop {
         futex::wait(&WANTED, 0, Some(sleep_nanos));
-        let busy = make_machines() | retake(&mut seen) | poll_if_nobody_does();
+        let busy = make_machines(&mut bare_looks) | retake(&mut seen) | poll_if_nobody_does();
         if busy {
             sleep_nanos = SLEEP_NANOS_MIN;
             quiet_rounds = 0;
@@ -83,13 +84,16 @@ fn watch() -> ! {
     }
 }
 
-/// Makes an M if one is wanted, and keeps one spare ahead of need.
-fn make_machines() -> bool {
+/// Makes an M if one is wanted and really needed, or if none has been idle for two looks in a row, so
+/// that the next blocking call finds one.
+fn make_machines(bare_looks: &mut u32) -> bool {
+    *bare_looks = if m::any_idle() { 0 } else { *bare_looks + 1 };
     // Acquire: pairs with the Release in `want_machine`.
     let wanted = WANTED.swap(0, Ordering::Acquire) != 0;
-    if !wanted && m::any_spare() {
-        return false;
+    if !(wanted && find_work::needs_machine() || *bare_looks >= 2) {
+        return wanted;
     }
+    *bare_looks = 0;
     if m::count() >= MACHINES_MAX {
         crate::fatal(format_args!(
             "{MACHINES_MAX} OS threads are in blocking calls"
