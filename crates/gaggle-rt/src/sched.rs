@@ -367,10 +367,10 @@ unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
 
 /// How many goroutines are started between two widenings of malloc's heap; each comes with a few
 /// hundred bytes of closures and handles.
-const STARTS_PER_WIDENING: u64 = 64;
+const STARTS_PER_WIDENING: u64 = 256;
 
 /// How many slots get their vector between two widenings.
-const VECTORS_PER_WIDENING: u32 = 64;
+const VECTORS_PER_WIDENING: u32 = 256;
 
 /// Gives the goroutine a dynamic thread vector, on its own stack, where malloc may be called.
 fn ensure_vector(g: &'static G) {

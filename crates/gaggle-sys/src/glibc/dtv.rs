@@ -43,8 +43,8 @@ pub unsafe fn allocate(modules: usize, generation: usize) -> *mut usize {
 /// start at once: a tenth of the time went into `mprotect` before. No memory is touched. Where malloc
 /// works otherwise this does nothing of note.
 pub fn widen_heap() {
-    // Below glibc's threshold for merging fast bins (64 KiB), far below that for mapping.
-    const STEP_BYTES: usize = 60 << 10;
+    // Below the thresholds of 128 KiB for mapping a block and for trimming the top.
+    const STEP_BYTES: usize = 120 << 10;
     // SAFETY: malloc may be asked for any size.
     let block = unsafe { libc::malloc(STEP_BYTES) };
     // SAFETY: malloc's (or null), freed once.
