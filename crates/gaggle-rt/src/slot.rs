@@ -27,8 +27,9 @@ pub const DEFAULT_CLASS: u8 = 20;
 /// log2 of the smallest and largest reservations: 256 KiB (four guards) and 1 GiB.
 const CLASSES: std::ops::RangeInclusive<u8> = 18..=30;
 
-/// Address space reserved at a time for slots of the smaller classes.
-const SLAB_BYTES: usize = 64 << 20;
+/// Address space that the first slab of the smaller classes reserves, and the most that one does: each
+/// is twice the last, since every reservation stops all page faults of the process for a moment.
+const SLAB_BYTES: std::ops::RangeInclusive<usize> = 64 << 20..=4 << 30;
 
 /// Thread numbers of goroutines begin above those of the kernel (`PID_MAX_LIMIT` is 2^22).
 const TID_BASE: u32 = 1 << 22;
@@ -144,6 +145,8 @@ struct Pool {
     free: [SlotList; 32],
     /// The rest of the slab that slots of a class are being cut from: next address and end.
     slab: [(usize, usize); 32],
+    /// Bytes that the next slab of a class reserves.
+    slab_bytes: [usize; 32],
     /// The rest of the memory that slots' records are cut from.
     records: (usize, usize),
 }
@@ -161,6 +164,7 @@ static POOL: Guarded<Pool, Lock> = Guarded::from_raw(
             }
         }; 32],
         slab: [(0, 0); 32],
+        slab_bytes: [*SLAB_BYTES.start(); 32],
         records: (0, 0),
     },
 );
@@ -178,14 +182,11 @@ impl Pool {
     /// Reserves room for at most `count` new slots of `class`, at least one.
     fn reserve(&mut self, class: u8, count: usize) -> io::Result<Reserved> {
         let bytes = 1usize << class;
-        let slab = &mut self.slab[usize::from(class)];
-        if slab.0 == slab.1 {
-            let slab_bytes = bytes.max(SLAB_BYTES);
-            let base = map::reserve(slab_bytes)?;
-            *slab = (base, base + slab_bytes);
+        if self.slab[usize::from(class)].0 == self.slab[usize::from(class)].1 {
+            self.slab[usize::from(class)] = self.new_slab(class)?;
         }
-        let base = slab.0;
-        let count = count.min((slab.1 - slab.0) / bytes);
+        let (base, end) = self.slab[usize::from(class)];
+        let count = count.min((end - base) / bytes);
         if self.records.0 + count * size_of::<Slot>() > self.records.1 {
             let records = map::reserve(CHUNK_BYTES)?;
             self.records = (records, records + CHUNK_BYTES);
@@ -198,6 +199,23 @@ impl Pool {
             records,
             count,
         })
+    }
+}
+
+impl Pool {
+    /// Reserves address space for more slots of `class`.
+    fn new_slab(&mut self, class: u8) -> io::Result<(usize, usize)> {
+        let least = (1usize << class).max(*SLAB_BYTES.start());
+        let planned = &mut self.slab_bytes[usize::from(class)];
+        let bytes = least.max(*planned);
+        let (base, bytes) = match map::reserve(bytes) {
+            Ok(base) => (base, bytes),
+            // Address space can be limited (RLIMIT_AS): then as little as does.
+            Err(_) if bytes > least => (map::reserve(least)?, least),
+            Err(error) => return Err(error),
+        };
+        *planned = (2 * bytes).min(*SLAB_BYTES.end());
+        Ok((base, base + bytes))
     }
 }
 
