@@ -5,6 +5,7 @@
 //! the backend cannot be compiled (see `build.rs`).
 #![cfg(green)]
 
+mod alt_stack;
 mod blocking;
 mod find_work;
 mod foreign;

@@ -38,6 +38,32 @@ pub fn block_asynchronous_signals() {
     };
 }
 
+/// Makes `[lowest, lowest + bytes)` the calling OS thread's alternate signal stack.
+///
+/// # Errors
+/// The kernel's: the stack is too small for a signal frame, or the caller runs on the old one.
+///
+/// # Safety
+/// The memory is writable, nobody else's, and stays so until the thread ends or has another one.
+pub unsafe fn set_signal_stack(lowest: usize, bytes: usize) -> std::io::Result<()> {
+    let stack = libc::stack_t {
+        ss_sp: lowest as *mut libc::c_void,
+        ss_flags: 0,
+        ss_size: bytes,
+    };
+    // SAFETY: the kernel reads the description; the memory is the caller's to lend.
+    let result = unsafe {
+        raw(
+            libc::SYS_sigaltstack,
+            [&raw const stack as usize, 0, 0, 0, 0, 0],
+        )
+    };
+    if result < 0 {
+        return Err(std::io::Error::from_raw_os_error(-result as i32));
+    }
+    Ok(())
+}
+
 /// Whether the kernel holds the OS thread `thread_id` of this process for runnable (on a processor, or
 /// waiting for one), as opposed to blocked; `true` where it cannot be found out. Costs microseconds.
 pub fn is_runnable(thread_id: i32) -> bool {
