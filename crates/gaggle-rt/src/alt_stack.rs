@@ -34,11 +34,13 @@ pub fn install() -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gaggle_sys::fault;
+    use std::ffi::{c_int, c_void};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     static SEEN: AtomicUsize = AtomicUsize::new(0);
 
-    extern "C" fn note_where(_signal: i32) {
+    extern "C" fn note_where(_signal: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {
         let here = 0u8;
         SEEN.store(&raw const here as usize, Ordering::SeqCst);
     }
@@ -46,16 +48,8 @@ mod tests {
     #[test]
     fn a_handler_runs_on_it() {
         let lowest = install().expect("address space for a signal stack");
-        let action = libc::sigaction {
-            sa_sigaction: note_where as extern "C" fn(i32) as usize,
-            sa_flags: libc::SA_ONSTACK,
-            // SAFETY: all zeros is a valid, empty set and a null restorer.
-            ..unsafe { std::mem::zeroed() }
-        };
-        // SAFETY: the handler stores one number; nothing else uses this signal here.
-        unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()) };
-        // SAFETY: raises a signal that has a handler, on this thread.
-        unsafe { libc::raise(libc::SIGUSR2) };
+        fault::install(libc::SIGUSR2, note_where, &[]).expect("there is such a signal");
+        fault::send_to_self(libc::SIGUSR2);
         let seen = SEEN.load(Ordering::SeqCst);
         assert!(
             (lowest..lowest + BYTES).contains(&seen),

@@ -15,6 +15,7 @@ mod hooks;
 mod lock;
 mod m;
 mod netpoll;
+mod overflow;
 mod p;
 mod sched;
 mod self_check;
@@ -59,6 +60,7 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     netpoll::start().map_err(failed)?;
     p::make_table().map_err(failed)?;
     hooks::start();
+    overflow::install().map_err(failed)?;
     p::set_count(processors);
     for number in 0..processors {
         find_work::IDLE.put(number);

@@ -72,6 +72,12 @@ pub fn class_of(bytes: Option<usize>) -> io::Result<u8> {
     Ok(class.clamp(*CLASSES.start(), *CLASSES.end()))
 }
 
+/// What to ask for to get the next larger reservation than that of `class`; `None`: there is none.
+pub fn next_size(class: u8) -> Option<usize> {
+    let next = class + 1;
+    CLASSES.contains(&next).then(|| 1usize << next)
+}
+
 impl Slot {
     /// Where the goroutine's frames begin, going down (S2).
     pub fn top(&self, template: &Template) -> usize {

@@ -12,8 +12,10 @@
 pub mod arch;
 pub mod call;
 pub mod clock;
+pub mod fault;
 pub mod futex;
 pub mod glibc;
+pub mod message;
 pub mod poller;
 pub mod raw_lock;
 pub mod stack;
