@@ -287,7 +287,7 @@ pub fn park_until(g: &'static G, ticket: Ticket<Green>, deadline: Nanos) {
         find_work::timer_added(deadline);
     }
     park(g);
-    p::at(g.timer.processor.get()).timers.remove(g);
+    crate::timers::remove(g);
 }
 
 /// Lets the other goroutines of this P run before the caller goes on.

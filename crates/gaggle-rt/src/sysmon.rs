@@ -72,7 +72,9 @@ fn watch() -> ! {
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
     let mut bare_looks = 0;
+    let mut reread = crate::processors::Reread::default();
     loop {
+        reread.look();
         futex::wait(&WANTED, 0, Some(sleep_nanos));
         let busy = make_machines(&mut bare_looks) | retake(&mut seen) | poll_if_nobody_does();
         if busy {

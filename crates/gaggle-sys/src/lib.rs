@@ -17,6 +17,7 @@ pub mod futex;
 pub mod glibc;
 pub mod message;
 pub mod poller;
+pub mod quota;
 pub mod raw_lock;
 pub mod stack;
 pub mod thread;
