@@ -17,6 +17,7 @@ mod m;
 mod netpoll;
 mod overflow;
 mod p;
+mod plain;
 mod processors;
 mod sched;
 mod self_check;
@@ -40,6 +41,11 @@ fn template() -> &'static Template {
     TEMPLATE
         .get()
         .expect("the template is found before any goroutine starts")
+}
+
+/// Whether the template is known, and so what a thread control block looks like.
+fn is_started() -> bool {
+    TEMPLATE.get().is_some()
 }
 
 /// Starts the runtime: once, before any goroutine. `processors` is GOMAXPROCS; `None`: as many as the
