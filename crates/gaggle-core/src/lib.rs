@@ -13,6 +13,7 @@ pub mod injector;
 pub mod lock;
 pub mod p_handoff;
 pub mod run_queue;
+pub mod sections;
 pub mod select;
 mod select_lock;
 pub mod shim;

@@ -20,11 +20,15 @@
 //! - T5: between publishing a ticket and the `park` a task begins no other wait: it has one number,
 //!   so whoever claims the ticket would end that wait instead. Only the backend's lock, which never
 //!   parks, may be taken there; std's locks and channels may not.
+//! - T6: from taking a ticket to the end of its `park` or a successful `cancel` the task is *armed*: a
+//!   backend that interrupts tasks leaves it alone, since a task that may be readied at any moment can
+//!   be in no queue for another reason. Who took a ticket and never published it says so
+//!   ([`Ticket::unused`]).
 //!
 //! The number is 64 bits wide: at a wait each nanosecond it wraps after five centuries.
 
 use crate::contract::Runtime;
-use crate::shim::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::shim::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::marker::PhantomData;
 
 /// The part of a task that algorithms touch; a backend keeps it at the start of its own record.
@@ -37,6 +41,8 @@ pub struct Task {
     token: AtomicUsize,
     /// Tells a backend what its record is; the algorithms never read it.
     kind: u8,
+    /// T6. Touched by the task's own thread and signal handlers on it only.
+    armed: AtomicBool,
 }
 
 impl Task {
@@ -47,6 +53,7 @@ impl Task {
             sequence: AtomicU64::new(0),
             token: AtomicUsize::new(0),
             kind,
+            armed: AtomicBool::new(false),
         }
     }
 
@@ -57,7 +64,22 @@ impl Task {
             sequence: AtomicU64::new(0),
             token: AtomicUsize::new(0),
             kind,
+            armed: AtomicBool::new(false),
         }
+    }
+
+    /// Whether a wait has begun and not ended (T6), asked on the task's own thread.
+    #[inline]
+    pub fn is_armed(&self) -> bool {
+        // Relaxed: the task's own thread wrote it.
+        self.armed.load(Ordering::Relaxed)
+    }
+
+    /// For a backend: the wait is over, or the task's record serves a new task (T6).
+    #[inline]
+    pub fn disarm(&self) {
+        // Relaxed: read by the task's own thread.
+        self.armed.store(false, Ordering::Relaxed);
     }
 
     /// The backend's mark given to [`Task::new`].
@@ -99,6 +121,8 @@ impl<R: Runtime> Ticket<R> {
     pub fn of(task: &'static Task) -> Self {
         // Relaxed: only the task itself, or a claim that it consumed by parking, wrote this.
         let sequence = task.sequence.load(Ordering::Relaxed);
+        // Relaxed: read by the task's own thread (T6).
+        task.armed.store(true, Ordering::Relaxed);
         Ticket {
             task,
             sequence,
@@ -144,6 +168,19 @@ impl<R: Runtime> Ticket<R> {
     /// park. `false`: it has been claimed and must park once (T2).
     #[must_use]
     pub fn cancel(&self) -> bool {
+        let cancelled = self.end_wait();
+        if cancelled {
+            self.task.disarm();
+        }
+        cancelled
+    }
+
+    /// The waiting task has not published the ticket, and will not park (T6).
+    pub fn unused(self) {
+        self.task.disarm();
+    }
+
+    fn end_wait(&self) -> bool {
         // AcqRel: as in `claim`; on failure Acquire pairs with the winning claim's Release.
         self.task
             .sequence

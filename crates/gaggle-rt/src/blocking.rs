@@ -1,6 +1,6 @@
 //! Calls that block the OS thread: the M's P goes on without it.
 //!
-//! - B1: during the call the goroutine stays on its M and touches nothing of the P.
+//! - B1: during the call the goroutine stays on its M, in a section, and touches nothing of the P.
 //! - B2: a call that may be short ([`in_call`]) leaves the P where it is; the monitor takes it when the
 //!   call lasts ([`crate::sysmon`]). A call that is known to last ([`in_long_call`]) gives it up first.
 //! - B3: after the call the goroutine goes on with its old P, with an idle one, or waits in the
@@ -12,6 +12,7 @@ use crate::find_work::{self, IDLE};
 use crate::g::G;
 use crate::m::M;
 use crate::p::{self, P};
+use crate::preempt;
 use crate::sched;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -33,16 +34,23 @@ pub fn in_call<R>(call: impl FnOnce() -> R) -> R {
     let Some(g) = sched::current() else {
         return call();
     };
-    let m = g.machine();
-    let p = m.processor();
+    let m = preempt::enter(g);
+    let Some(p) = m.p() else {
+        // It goes on without a P (V3 of `preempt`), so nothing has to be handed off.
+        let result = call();
+        preempt::leave(g);
+        return result;
+    };
     // Relaxed: published by `enter`; the monitor uses it to look only.
-    p.caller.store(m.thread_id.get(), Ordering::Relaxed);
+    p.caller
+        .store(m.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
     let tick = p.handoff.enter();
     let result = call();
     if !p.handoff.leave(tick) {
-        m.release();
+        m.forget_p();
         find_processor(g, m);
     }
+    preempt::leave(g);
     result
 }
 
@@ -51,10 +59,13 @@ pub fn in_long_call<R>(call: impl FnOnce() -> R) -> R {
     let Some(g) = sched::current() else {
         return call();
     };
-    let m = g.machine();
-    give_up(m, m.processor());
+    let m = preempt::enter(g);
+    if let Some(p) = m.p() {
+        give_up(m, p);
+    }
     let result = call();
     find_processor(g, m);
+    preempt::leave(g);
     result
 }
 
@@ -73,8 +84,8 @@ fn give_up(m: &'static M, p: &'static P) {
     find_work::look_after(p.number);
 }
 
-/// Gets the goroutine a P to go on with (B3).
-fn find_processor(g: &'static G, m: &'static M) {
+/// Gets the calling goroutine, in a section and without a P, one to go on with (B3).
+pub fn find_processor(g: &'static G, m: &'static M) {
     match IDLE.take() {
         Some(number) => m.acquire(p::at(number)),
         None => sched::requeue_without_processor(g),

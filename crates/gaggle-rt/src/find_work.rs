@@ -35,6 +35,9 @@ const STEAL_PASSES: u32 = 4;
 
 static INJECTOR: Injector<G, Lock> = Injector::from_raw(Lock::unlocked());
 
+/// Goroutines that woke while every P was busy with others: they come before all.
+static URGENT: Injector<G, Lock> = Injector::from_raw(Lock::unlocked());
+
 /// Which Ps are idle, and how many Ms spin.
 pub static IDLE: Idle = Idle::new();
 
@@ -44,6 +47,11 @@ static UNTIL: AtomicU64 = AtomicU64::new(0);
 /// The global queue.
 pub fn injector() -> &'static Injector<G, Lock> {
     &INJECTOR
+}
+
+/// The queue of those who woke while every P was busy.
+pub fn urgent() -> &'static Injector<G, Lock> {
+    &URGENT
 }
 
 /// Says that work has been published; whether an M was woken for it (F1).
@@ -118,7 +126,7 @@ pub fn look_after(number: u32) {
 }
 
 /// The earliest deadline of any P.
-fn first_deadline() -> Nanos {
+pub fn first_deadline() -> Nanos {
     p::all()
         .iter()
         .map(|p| p.timers.first())
@@ -141,6 +149,10 @@ pub fn schedule(m: &'static M) -> ! {
 /// Finds a goroutine to run, sleeping as long as there is none.
 fn find(m: &'static M) -> &'static G {
     loop {
+        // Given together with a P by an M that was preempted.
+        if let Some(g) = m.handed.take() {
+            return g;
+        }
         let Some(p) = m.p() else {
             match IDLE.take() {
                 Some(number) => m.acquire(p::at(number)),
@@ -164,6 +176,11 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
     run_timers(p);
     // SAFETY: this M holds the P (P1), for this and the operations on its queue below.
     let pop = || unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+    if !URGENT.is_empty()
+        && let Some(g) = URGENT.pop()
+    {
+        return Some(from_link(g));
+    }
     if p.tick.get().is_multiple_of(FAIRNESS_TICKS) {
         p.tick.set(p.tick.get().wrapping_add(1));
         poll_now();
@@ -250,8 +267,9 @@ fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
 }
 
 /// Whether any queue holds work, or any timer is due.
-fn any_work() -> bool {
+pub fn any_work() -> bool {
     !injector().is_empty()
+        || !URGENT.is_empty()
         || p::all().iter().any(|p| !p.queue.is_empty())
         || first_deadline() <= clock::now()
 }
@@ -330,8 +348,9 @@ fn sleep_in_netpoll(m: &'static M) {
             sched::ready_batch(ready);
             return;
         }
-        // All Ps are busy: they will find the goroutines in the global queue.
-        sched::ready_batch(ready);
+        // All Ps are busy: they look here first, and the monitor sees to it that one looks soon.
+        crate::preempt::ready_urgent(ready);
+        notify(); // a P may have gone idle just then
         m::go_idle(m);
     }
 }
@@ -365,8 +384,14 @@ fn wait_for_events(m: &'static M, ready: &mut Batch<G>) {
 
 /// Empties a P that is no longer wanted, and lets go of it (P2).
 fn retire(m: &'static M, p: &'static P) {
+    let mut left = Batch::new();
+    // SAFETY: this M holds the P.
+    while let Some((g, _)) = unsafe { p.queue.pop() } {
+        // SAFETY: taken from the queue: in no list now; records live for ever.
+        unsafe { left.push_back(g) };
+    }
+    injector().push_batch(left);
     m.release();
-    crate::processors::drop_processor(p);
     if m.spinning.replace(false) {
         IDLE.spin_end();
     }

@@ -25,7 +25,7 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -35,8 +35,8 @@ pub const KIND_GOROUTINE: u8 = 1;
 pub struct GTimer {
     /// Place in the heap; `u32::MAX` when in none. Under the heap's lock.
     pub index: Cell<u32>,
-    /// Whose heap it is or was in; changed under that heap's lock (M3 of [`crate::timers`]).
-    pub processor: AtomicU32,
+    /// Whose heap it is or was in.
+    pub processor: Cell<u32>,
 }
 
 /// A goroutine. `&'static G` is how all parts of the runtime refer to one (G1).
@@ -50,6 +50,9 @@ pub struct G {
     pub fs: Cell<usize>,
     /// See G3.
     pub on: AtomicPtr<M>,
+    /// The M that waits with this goroutine's frames, when the goroutine is suspended
+    /// ([`crate::preempt`]): it can go on there only.
+    pub suspended_on: AtomicPtr<M>,
     next: Cell<Option<NonNull<G>>>,
     /// Its number, from 1, never used again.
     pub id: Cell<u64>,
@@ -75,12 +78,6 @@ pub struct G {
     pub migrations: Cell<u32>,
     /// The M that ran it last, for counting migrations.
     pub last_m: Cell<u32>,
-    /// The signals that it blocks (S1 of `hooks/signal.rs`).
-    signal_mask: AtomicU64,
-    /// Signals that were sent to it and not handled yet (S2 there).
-    pub signals_pending: AtomicU64,
-    /// The OS thread on which it waits for signals; 0: none (S3 there).
-    pub signal_waiter: AtomicI32,
 }
 
 // SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
@@ -134,18 +131,6 @@ impl G {
         // SAFETY: the task is the first field; going through the record's own address keeps the
         // right to come back in `of`.
         unsafe { &*std::ptr::from_ref(self).cast::<Task>() }
-    }
-
-    /// The signals that it blocks.
-    pub fn signal_mask(&self) -> u64 {
-        // Relaxed: its own, or a hint to who sends it a signal.
-        self.signal_mask.load(Ordering::Relaxed)
-    }
-
-    /// Sets what it blocks; called by the goroutine, or by who prepares it.
-    pub fn set_signal_mask(&self, mask: u64) {
-        // Relaxed: as above.
-        self.signal_mask.store(mask, Ordering::Relaxed);
     }
 
     /// Whether its stack is in use on some M at this moment (G3).
@@ -214,11 +199,6 @@ pub fn give_back(list: &mut Batch<G>) {
     }
 }
 
-/// Gives all of a P's list back.
-pub fn give_back_all(list: &mut Batch<G>) {
-    POOL.lock().append(list);
-}
-
 /// Takes one record from the common pool, for a thread that has no P.
 ///
 /// # Errors
@@ -246,6 +226,7 @@ fn blank() -> G {
         stack_pointer: Cell::new(0),
         fs: Cell::new(0),
         on: AtomicPtr::new(null_mut()),
+        suspended_on: AtomicPtr::new(null_mut()),
         next: Cell::new(None),
         id: Cell::new(0),
         entry: Cell::new(None),
@@ -253,7 +234,7 @@ fn blank() -> G {
         destructors: Cell::new(null_mut()),
         timer: GTimer {
             index: Cell::new(u32::MAX),
-            processor: AtomicU32::new(0),
+            processor: Cell::new(0),
         },
         timer_ticket: Cell::new(None),
         name: Cell::new(None),
@@ -262,9 +243,6 @@ fn blank() -> G {
         ended: Cell::new(false),
         migrations: Cell::new(0),
         last_m: Cell::new(u32::MAX),
-        signal_mask: AtomicU64::new(0),
-        signals_pending: AtomicU64::new(0),
-        signal_waiter: AtomicI32::new(0),
     }
 }
 
@@ -279,6 +257,4 @@ pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: 
     g.ended.set(false);
     g.migrations.set(0);
     g.last_m.set(u32::MAX);
-    // Relaxed: nobody knows the goroutine yet.
-    g.signals_pending.store(0, Ordering::Relaxed);
 }

@@ -102,10 +102,9 @@ impl Runtime for Green {
             crate::fatal(format_args!("no memory for a timer: {error}"));
         });
         let ticket = Ticket::of(g.as_task());
-        let p = match sched::current() {
-            Some(g) => g.machine().processor(),
-            None => p::at(0),
-        };
+        let _section = crate::preempt::Section::enter();
+        let p = sched::current().and_then(|g| g.machine().p());
+        let p = p.unwrap_or_else(|| p::at(0));
         if p.timers.add(p.number, g, ticket, deadline) {
             find_work::timer_added(deadline);
         }
@@ -122,7 +121,7 @@ impl Runtime for Green {
             return false;
         }
         // The claim made this thread the holder of a goroutine that never ran.
-        crate::timers::remove(timer.g);
+        p::at(timer.g.timer.processor.get()).timers.remove(timer.g);
         sched::discard(timer.g);
         true
     }

@@ -17,8 +17,7 @@ mod m;
 mod netpoll;
 mod overflow;
 mod p;
-mod plain;
-mod processors;
+mod preempt;
 mod sched;
 mod self_check;
 mod slot;
@@ -43,11 +42,6 @@ fn template() -> &'static Template {
         .expect("the template is found before any goroutine starts")
 }
 
-/// Whether the template is known, and so what a thread control block looks like.
-fn is_started() -> bool {
-    TEMPLATE.get().is_some()
-}
-
 /// Starts the runtime: once, before any goroutine. `processors` is GOMAXPROCS; `None`: as many as the
 /// machine, the affinity mask and the control group allow.
 ///
@@ -60,12 +54,19 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     // SAFETY: no thread switches yet: Ms are made below.
     unsafe { gaggle_sys::arch::set_malloc_words(template.malloc_words()) };
     let _ = TEMPLATE.set(template);
+    let processors =
+        processors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let processors = processors.clamp(1, p::MAX) as u32;
     let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
     netpoll::start().map_err(failed)?;
     p::make_table().map_err(failed)?;
+    preempt::start(&modules).map_err(failed)?;
     hooks::start();
     overflow::install().map_err(failed)?;
-    let processors = processors::start(processors);
+    p::set_count(processors);
+    for number in 0..processors {
+        find_work::IDLE.put(number);
+    }
     // One M for each P, and a spare for the first blocking call.
     for _ in 0..=processors {
         sysmon::start_machine().map_err(failed)?;
@@ -74,10 +75,17 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     self_check::probe()
 }
 
-/// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches, and from
-/// then on does not follow what the machine allows.
+/// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches.
 pub fn set_processors(count: usize) -> usize {
-    processors::set(count) as usize
+    let count = count.clamp(1, p::MAX) as u32;
+    let before = p::set_count(count);
+    for number in before..count {
+        // A P that was dropped and is wanted again, or is new, belongs to nobody.
+        find_work::IDLE.put(number);
+        sysmon::want_machine();
+        find_work::notify();
+    }
+    before as usize
 }
 
 /// How often a started goroutine went on on another OS thread than before, in all.
@@ -93,6 +101,21 @@ pub fn own_migrations() -> u32 {
 /// How often a P went on without the OS thread of a blocked call.
 pub fn hand_offs() -> u64 {
     blocking::hand_offs()
+}
+
+/// How many times a goroutine that had overrun its turn was suspended, with its OS thread, for others.
+pub fn suspensions() -> u64 {
+    preempt::suspensions()
+}
+
+/// How many times a P was taken from a goroutine in a system call that no hook saw.
+pub fn revocations() -> u64 {
+    preempt::revocations()
+}
+
+/// From now on goroutines are preempted at their calls into the runtime only.
+pub fn switch_preemption_off() {
+    preempt::switch_off();
 }
 
 /// How many OS threads run goroutines, or are kept for that.

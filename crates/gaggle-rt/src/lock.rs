@@ -1,5 +1,8 @@
 //! The lock of short sections for this backend: a spin, then the kernel's futex; never a park.
+//!
+//! A goroutine that holds one is in a section ([`crate::preempt`]): it is not suspended with the lock.
 
+use crate::{preempt, sched};
 use gaggle_core::lock::RawLock;
 
 /// See the module's text.
@@ -24,11 +27,17 @@ impl RawLock for Lock {
 
     #[inline]
     fn lock(&self) {
+        if let Some(g) = sched::current() {
+            preempt::enter(g);
+        }
         self.0.lock();
     }
 
     #[inline]
     unsafe fn unlock(&self) {
         self.0.unlock();
+        if let Some(g) = sched::current() {
+            preempt::leave(g);
+        }
     }
 }

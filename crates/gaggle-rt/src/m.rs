@@ -4,14 +4,19 @@
 //! - M2: an M without work is in the list of idle Ms, and sleeps on its note, or (one at a time) in
 //!   the netpoller. Who takes it from the list gives it a P and sets its note, in that order.
 //! - M3: an M's own stack (g0) runs the scheduler; nothing there calls malloc or takes a lock of libc.
+//! - M4: an M is in a section (`gaggle_core::sections`) but while a goroutine's own code runs on it;
+//!   contexts are switched at depth 1, so what is left by one is ended by the next.
 
 use crate::g::G;
 use crate::lock::Lock;
 use crate::p::{self, P};
 use gaggle_core::lock::Lock as Guarded;
+use gaggle_core::sections::Sections;
+use gaggle_sys::affinity::Mask;
 use gaggle_sys::futex;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// An OS thread that runs goroutines. `&'static M`: they are never freed.
 pub struct M {
@@ -22,11 +27,22 @@ pub struct M {
     /// Its own FS base.
     pub fs: Cell<usize>,
     /// Its OS thread's number.
-    pub thread_id: Cell<i32>,
-    /// The P it holds.
-    p: Cell<Option<&'static P>>,
+    pub thread_id: AtomicI32,
+    /// The P it holds, or, revoked, held (E3 of `gaggle_core::sections`).
+    p: AtomicPtr<P>,
+    /// See M4.
+    pub sections: Sections,
+    /// Something waits for the goroutine to end its section: a preemption, or the loss of the P.
+    pub attention: AtomicBool,
+    /// Counts the turns of goroutines here; one that inherits its turn from another does not count.
+    pub turn: AtomicU64,
+    /// What the monitor and the preemption handler share ([`crate::preempt`]).
+    pub preemption: Preemption,
+    next_all: AtomicPtr<M>,
     /// What its scheduler is to run next, found by the goroutine that left.
     pub handed: Cell<Option<&'static G>>,
+    /// The goroutine that comes next goes on with the turn of the one before.
+    pub inherits: Cell<bool>,
     /// It looks for work without having any.
     pub spinning: Cell<bool>,
     /// State of its random numbers.
@@ -41,7 +57,44 @@ pub struct M {
     next_idle: Cell<Option<&'static M>>,
 }
 
-// SAFETY: the cells belong to the M's own thread, but `next_idle`, which the idle list's lock guards.
+/// What the monitor asks of an M, and how the M waits when its goroutine is suspended.
+#[derive(Debug)]
+pub struct Preemption {
+    /// The turn that is to end; 0: none.
+    pub request: AtomicU64,
+    /// The request is for somebody who woke, not for the end of the slice.
+    pub early: AtomicBool,
+    /// 1: the M waits in the handler until its goroutine is resumed.
+    pub suspended: AtomicU32,
+    /// The suspension was early: its turn goes on when it is resumed.
+    pub keeps_turn: AtomicBool,
+    /// How often the handler found the goroutine in libc during this turn: turn and count.
+    pub in_libc: Cell<(u64, u32)>,
+    /// The goroutine goes on without a P.
+    pub without_p: AtomicBool,
+    /// It was moved to a processor of the machine for its waking; the mask to restore.
+    pub moved: AtomicBool,
+    pub mask: Cell<Mask>,
+    /// The monitor's own notes: the turn seen, since when, its processor time then, the last request.
+    pub seen: Cell<Seen>,
+}
+
+/// What the monitor has seen of an M.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// The turn.
+    pub turn: u64,
+    /// When it was first seen, in nanoseconds.
+    pub since: u64,
+    /// The OS thread's processor time at the last look, in nanoseconds.
+    pub processor_nanos: u64,
+    /// When a request was last made, in nanoseconds.
+    pub requested: u64,
+}
+
+// SAFETY: the cells belong to the M's own thread, but `next_idle`, which the idle list's lock guards;
+// `preemption.seen`, which is the monitor's; `handed` and `preemption.mask`, which whoever took the
+// sleeping M writes before it wakes it.
 unsafe impl Sync for M {}
 
 impl std::fmt::Debug for M {
@@ -69,18 +122,67 @@ pub fn count() -> u32 {
     COUNT.load(Ordering::Relaxed)
 }
 
+/// All Ms that were ever made, the last first.
+static ALL: AtomicPtr<M> = AtomicPtr::new(null_mut());
+
+/// All Ms that were ever made.
+pub fn all() -> impl Iterator<Item = &'static M> {
+    // Acquire: pairs with the Release in `M::new`.
+    // SAFETY (both): null, or an M, which lives for ever.
+    let first = unsafe { ALL.load(Ordering::Acquire).as_ref::<'static>() };
+    std::iter::successors(first, |m| {
+        // Relaxed: written before the M was published.
+        // SAFETY: as above.
+        unsafe { m.next_all.load(Ordering::Relaxed).as_ref::<'static>() }
+    })
+}
+
 impl M {
     /// Makes the record of a new M; its thread then calls [`M::adopt`].
     pub fn new() -> &'static M {
+        let m = M::make();
+        let mut first = ALL.load(Ordering::Relaxed);
+        loop {
+            m.next_all.store(first, Ordering::Relaxed);
+            // Release: pairs with the Acquire in `all`.
+            match ALL.compare_exchange(
+                first,
+                std::ptr::from_ref(m).cast_mut(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return m,
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    fn make() -> &'static M {
         // Relaxed: only uniqueness matters.
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Box::leak(Box::new(M {
             number,
             g0_stack_pointer: Cell::new(0),
             fs: Cell::new(0),
-            thread_id: Cell::new(0),
-            p: Cell::new(None),
+            thread_id: AtomicI32::new(0),
+            p: AtomicPtr::new(null_mut()),
+            sections: Sections::new(1),
+            attention: AtomicBool::new(false),
+            turn: AtomicU64::new(1),
+            preemption: Preemption {
+                request: AtomicU64::new(0),
+                early: AtomicBool::new(false),
+                suspended: AtomicU32::new(0),
+                keeps_turn: AtomicBool::new(false),
+                in_libc: Cell::new((0, 0)),
+                without_p: AtomicBool::new(false),
+                moved: AtomicBool::new(false),
+                mask: Cell::new(Mask::default()),
+                seen: Cell::new(Seen::default()),
+            },
+            next_all: AtomicPtr::new(null_mut()),
             handed: Cell::new(None),
+            inherits: Cell::new(false),
             spinning: Cell::new(false),
             random: Cell::new(
                 0x9e37_79b9_7f4a_7c15 ^ (u64::from(number) + 1).wrapping_mul(0xd134_2543_de82_ef95),
@@ -96,29 +198,48 @@ impl M {
     /// Makes the calling OS thread this M.
     pub fn adopt(&'static self) {
         self.fs.set(gaggle_sys::arch::fs_base());
-        self.thread_id.set(gaggle_sys::call::thread_id());
+        // Relaxed: read by the monitor after it found this M as a P's holder.
+        self.thread_id
+            .store(gaggle_sys::call::thread_id(), Ordering::Relaxed);
         CURRENT.set(Some(self));
     }
 
-    /// The P it holds, asked by its own thread.
+    /// The P it holds, asked by its own thread in a section (E1 of `gaggle_core::sections`).
+    #[inline]
     pub fn p(&self) -> Option<&'static P> {
-        self.p.get()
+        // Relaxed: written by this thread, or by whoever gave it the P before waking it.
+        // SAFETY: null or a P, which lives for ever.
+        let p = unsafe { self.p.load(Ordering::Relaxed).as_ref::<'static>() };
+        if self.sections.holds() { p } else { None }
     }
 
     /// The P it holds, where it must hold one (M1).
     pub fn processor(&self) -> &'static P {
-        self.p.get().expect("M1: a goroutine runs only with a P")
+        self.p().expect("M1: a goroutine runs only with a P")
     }
 
-    /// Takes hold of `p`.
+    /// Takes hold of `p`; or, for an M that waits without one, whoever wakes it gives it `p`.
     pub fn acquire(&self, p: &'static P) {
-        debug_assert!(self.p.get().is_none(), "P1: an M holds one P");
-        self.p.set(Some(p));
+        let own = std::ptr::from_ref(p).cast_mut();
+        // Relaxed: read by this thread; the monitor's reads are hints.
+        self.p.store(own, Ordering::Relaxed);
+        self.sections.restore();
+        crate::preempt::unmark_without_p(self);
+        p.set_holder(Some(self));
     }
 
-    /// Lets go of its P.
+    /// Lets go of its P, which is its own until somebody else acquires it.
     pub fn release(&self) {
-        self.p.set(None);
+        if let Some(p) = self.p() {
+            p.set_holder(None);
+        }
+        self.forget_p();
+    }
+
+    /// Notes that its P is another's.
+    pub fn forget_p(&self) {
+        // Relaxed: as in `acquire`.
+        self.p.store(null_mut(), Ordering::Relaxed);
     }
 
     /// A pseudo-random number (xorshift64*: Vigna, 2016).
@@ -153,6 +274,7 @@ impl M {
         self.spinning
             .set(self.given_spinning.load(Ordering::Relaxed));
         self.acquire(p::at(self.given.load(Ordering::Relaxed)));
+        crate::preempt::move_back(self);
     }
 
     /// Gives this M, which the caller took from the idle list, a P (M2).
@@ -231,4 +353,4 @@ pub fn any_idle() -> bool {
 }
 
 /// The M that sleeps in the netpoller, if any.
-pub static POLLER: AtomicPtr<M> = AtomicPtr::new(std::ptr::null_mut());
+pub static POLLER: AtomicPtr<M> = AtomicPtr::new(null_mut());

@@ -385,8 +385,14 @@ pub fn wait(
     // SAFETY: `waiter` does not move, and `leave` is called below before it goes.
     match unsafe { waiter.enter(fd, direction, observed) } {
         Ok(true) => {}
-        Ok(false) => return Wait::Ready,
-        Err(outcome) => return outcome,
+        Ok(false) => {
+            ticket.unused();
+            return Wait::Ready;
+        }
+        Err(outcome) => {
+            ticket.unused();
+            return outcome;
+        }
     }
     let counted = Counted::new();
     sched::park_until(g, ticket, deadline);

@@ -2,10 +2,10 @@
 //!
 //! - P1: a P is held by at most one M at a time, or lies in the idle set; only its holder touches its
 //!   cells and pushes to its queue. Anyone may steal from the queue and lock the timers.
-//! - P2: Ps with a number of [`count`] or more run nothing: whoever holds one empties and drops it
-//!   ([`crate::processors`]).
+//! - P2: Ps with a number of [`count`] or more run nothing: whoever holds one empties and drops it.
 
 use crate::g::{self, G};
+use crate::m::M;
 use crate::slot::SlotList;
 use crate::timers::Timers;
 use gaggle_core::injector::Batch;
@@ -13,7 +13,7 @@ use gaggle_core::p_handoff::Handoff;
 use gaggle_core::run_queue::RunQueue;
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 /// The largest number of processors.
 pub const MAX: usize = 64;
@@ -31,6 +31,8 @@ pub struct P {
     pub handoff: Handoff,
     /// The OS thread whose goroutine is in a blocking call, while one is.
     pub caller: AtomicI32,
+    /// The M that holds it, for the monitor: a hint (E1 of `gaggle_core::sections` decides).
+    holder: AtomicPtr<M>,
     /// Counts goroutine switches.
     pub tick: Cell<u32>,
     /// Records of goroutines that ended here.
@@ -71,6 +73,7 @@ pub fn make_table() -> std::io::Result<()> {
             timers: Timers::new()?,
             handoff: Handoff::new(),
             caller: AtomicI32::new(0),
+            holder: AtomicPtr::new(std::ptr::null_mut()),
             tick: Cell::new(0),
             free_records: RefCell::new(Batch::new()),
             free_slots: SlotList::default(),
@@ -91,12 +94,6 @@ pub fn count() -> u32 {
     COUNT.load(Ordering::Relaxed)
 }
 
-/// As [`count`], ordered with the set of dropped Ps (N3 of [`crate::processors`]).
-pub fn count_now() -> u32 {
-    // SeqCst: after the P was put into the set, while a change is stored before the set is read.
-    COUNT.load(Ordering::SeqCst)
-}
-
 /// Sets how many Ps run goroutines and answers the number before.
 pub fn set_count(number: u32) -> u32 {
     // SeqCst: before the fences of the idle set, so that a new P is seen by those who look for work.
@@ -111,6 +108,20 @@ pub fn all() -> &'static [P] {
 }
 
 impl P {
+    /// Notes who holds it.
+    pub fn set_holder(&self, holder: Option<&M>) {
+        let holder = holder.map_or(std::ptr::null_mut(), |m| std::ptr::from_ref(m).cast_mut());
+        // Release: pairs with the Acquire in `holder`: the M's thread number was written before.
+        self.holder.store(holder, Ordering::Release);
+    }
+
+    /// The M that held it a moment ago.
+    pub fn holder(&self) -> Option<&'static M> {
+        // Acquire: pairs with the Release in `set_holder`.
+        // SAFETY: null or an M, which lives for ever.
+        unsafe { self.holder.load(Ordering::Acquire).as_ref::<'static>() }
+    }
+
     /// Takes a record for a new goroutine.
     ///
     /// # Errors
@@ -122,12 +133,6 @@ impl P {
         }
         let record = records.pop_front().expect("refill leaves at least one");
         Ok(g::from_link(record))
-    }
-
-    /// Gives all records and slots back to the common pools; the caller owns the P.
-    pub fn empty_pools(&self) {
-        g::give_back_all(&mut self.free_records.borrow_mut());
-        crate::slot::put(&self.free_slots, self.free_slots.len());
     }
 
     /// Keeps the record of a goroutine that ended.

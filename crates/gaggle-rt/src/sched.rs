@@ -16,7 +16,7 @@ use crate::find_work;
 use crate::g::{self, G};
 use crate::m::{self, M};
 use crate::p::{self, P};
-use crate::plain;
+use crate::preempt::{self, Section};
 use crate::slot;
 use crate::thread_tls;
 use crate::{Green, fatal, template};
@@ -41,20 +41,9 @@ pub fn current() -> Option<&'static G> {
     CURRENT.get()
 }
 
-/// Makes the caller no goroutine, or its own again ([`crate::plain`]).
-pub fn set_current(g: Option<&'static G>) {
-    CURRENT.set(g);
-}
-
-/// The goroutine whose thread control block is at `fs`, which a `pthread_t` of a goroutine is.
-///
-/// # Safety
-/// `fs` is the FS base of a slot.
-pub unsafe fn owner_of_thread(fs: usize) -> Option<&'static G> {
-    let cell = (fs as isize + current_offset()) as *const Option<&'static G>;
-    // SAFETY: the place of CURRENT in that block (W5). Its owner may change it at this moment, to
-    // none and back.
-    unsafe { cell.read_volatile() }
+/// Makes the caller no goroutine: in a forked child, only the thread that forked lives on.
+pub fn forget_current() {
+    CURRENT.set(None);
 }
 
 /// How far from the FS base [`CURRENT`] lies, in every thread.
@@ -80,6 +69,7 @@ pub fn migrations() -> u64 {
 
 /// Makes `g` runnable: next on the readier's own P if it holds one, else in the global queue.
 pub fn ready(g: &'static G) {
+    let _section = Section::enter();
     let link = NonNull::from(g);
     let overflow = match holder() {
         // SAFETY: the calling M holds this P (P1).
@@ -112,6 +102,7 @@ pub fn ready_batch(mut batch: Batch<G>) {
         return;
     }
     let count = batch.len();
+    let _section = Section::enter();
     match holder() {
         Some((p, _)) => {
             while let Some(g) = batch.pop_front() {
@@ -127,18 +118,29 @@ pub fn ready_batch(mut batch: Batch<G>) {
     }
 }
 
-/// The P of the calling M, and whether the caller is a goroutine.
+/// The P of the calling M, and whether the caller is a goroutine, which is in a section.
 fn holder() -> Option<(&'static P, bool)> {
     match current() {
-        Some(g) => g.machine().p().map(|p| (p, true)),
+        Some(g) => {
+            debug_assert!(g.machine().sections.depth() > 0, "E1");
+            g.machine().p().map(|p| (p, true))
+        }
         None => m::current().and_then(M::p).map(|p| (p, false)),
     }
 }
 
 // ---- Switching ----
 
-/// The next goroutine of this P, if the scheduler need not look further.
-fn next_at_hand(p: &'static P) -> Option<&'static G> {
+/// The next goroutine of `m`'s P, if it has one and the scheduler need not look further. One that
+/// was readied last goes on with the turn of the one that leaves (Go's inheritTime, runtime/proc.go), so
+/// that two that wake each other do not starve the rest.
+fn next_at_hand(m: &'static M) -> Option<&'static G> {
+    let p = m.p()?;
+    // Relaxed: written by this thread's handler.
+    if m.attention.load(Ordering::Relaxed) {
+        p.tick.set(0); // the fair order
+        return None;
+    }
     let tick = p.tick.get().wrapping_add(1);
     p.tick.set(tick);
     let first = p.timers.first_hint();
@@ -147,7 +149,9 @@ fn next_at_hand(p: &'static P) -> Option<&'static G> {
         return None;
     }
     // SAFETY: the calling M holds this P.
-    unsafe { p.queue.pop() }.map(|(g, _)| g::from_link(g))
+    let (g, was_next) = unsafe { p.queue.pop() }?;
+    m.inherits.set(was_next);
+    Some(g::from_link(g))
 }
 
 /// Gives `g`, which is about to run for the first time, its slot and its first frame.
@@ -171,6 +175,7 @@ fn start(p: &'static P, g: &'static G) {
     unsafe { cell.write(Some(g)) };
     g.slot.set(Some(slot));
     g.fs.set(slot.fs);
+    g.task.disarm(); // a timer's wait for its start
     let argument = std::ptr::from_ref(g).cast_mut().cast::<()>();
     // SAFETY: the stack under `top` is the slot's, writable, and belongs to this goroutine.
     let frame = unsafe { arch::initial_stack(slot.top(template), goroutine_main, argument) };
@@ -190,6 +195,12 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
             SWITCHES_TO_OTHER_M.fetch_add(1, Ordering::Relaxed);
         }
         g.last_m.set(m.number);
+    }
+    if !m.inherits.replace(false) {
+        // Relaxed (both): this M's own; the monitor's reads are hints (V5 of `preempt`).
+        let turn = m.turn.load(Ordering::Relaxed);
+        m.turn.store(turn + 1, Ordering::Relaxed);
+        m.attention.store(false, Ordering::Relaxed);
     }
     // Relaxed: only this M reads it until the goroutine leaves (G3).
     g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
@@ -235,6 +246,7 @@ fn recycle(g: &'static G) {
 
 /// Leaves the calling goroutine's stack for `next`, or for g0, and returns when it runs again.
 fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
+    debug_assert_eq!(m.sections.depth(), 1, "M4");
     let own = std::ptr::from_ref(g).cast_mut().cast::<()>();
     let (stack_pointer, fs) = match next {
         Some(next) => {
@@ -250,8 +262,15 @@ fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
     unsafe { arrive(left) };
 }
 
-/// Runs `g` from this M's own stack until some goroutine comes back to it.
+/// Runs `g` from this M's own stack until some goroutine comes back to it; or hands the P to the M on
+/// which `g` is suspended.
 pub fn run(m: &'static M, g: &'static G) {
+    if preempt::suspended_on(g).is_some() {
+        let p = m.processor();
+        m.inherits.set(false);
+        m.forget_p();
+        return preempt::resume(g, p, true);
+    }
     // W2: g0 may wait here.
     let mut rounds = 0u32;
     while g.is_on_processor() {
@@ -278,9 +297,22 @@ pub fn run(m: &'static M, g: &'static G) {
 
 /// Parks the calling goroutine until it is readied; it has published its wait before.
 pub fn park(g: &'static G) {
-    let m = g.machine();
-    match next_at_hand(m.processor()) {
-        Some(next) if std::ptr::eq(next, g) => {} // readied already, and first in the queue (W1)
+    let m = preempt::enter(g);
+    switch_away(g, m);
+    end_wait(g);
+}
+
+/// The wait that the calling goroutine parked for is over, and so is its section.
+fn end_wait(g: &'static G) {
+    g.task.disarm();
+    preempt::leave(g);
+}
+
+/// Leaves the calling goroutine, in a section, until it is readied.
+fn switch_away(g: &'static G, m: &'static M) {
+    match next_at_hand(m) {
+        // Readied already, and first in the queue (W1).
+        Some(next) if std::ptr::eq(next, g) => m.inherits.set(false),
         Some(next) if next.is_on_processor() => {
             m.handed.set(Some(next));
             leave(g, m, None);
@@ -294,19 +326,36 @@ pub fn park_until(g: &'static G, ticket: Ticket<Green>, deadline: Nanos) {
     if deadline == NEVER {
         return park(g);
     }
-    let p = g.machine().processor();
+    let m = preempt::enter(g);
+    let p = m.p().unwrap_or_else(|| p::at(0));
     if p.timers.add(p.number, g, ticket, deadline) {
         find_work::timer_added(deadline);
     }
-    park(g);
-    crate::timers::remove(g);
+    switch_away(g, m);
+    p::at(g.timer.processor.get()).timers.remove(g);
+    end_wait(g);
+}
+
+/// Ends the turn of the calling goroutine, in a section, because others wait: it goes behind all of
+/// them.
+pub fn preempted(g: &'static G) {
+    // SAFETY: the goroutine runs, so it is in no list; W1 covers its being taken at once.
+    unsafe { find_work::injector().push(NonNull::from(g)) };
+    leave(g, g.machine(), None);
 }
 
 /// Lets the other goroutines of this P run before the caller goes on.
 pub fn yield_now(g: &'static G) {
-    let m = g.machine();
-    let p = m.processor();
-    let next = next_at_hand(p);
+    let m = preempt::enter(g);
+    match m.p() {
+        Some(p) => yield_processor(g, m, p),
+        None => crate::blocking::find_processor(g, m),
+    }
+    preempt::leave(g);
+}
+
+fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
+    let next = next_at_hand(m);
     if let Some(next) = next.filter(|next| next.is_on_processor()) {
         m.handed.set(Some(next));
         ready_last(p, g);
@@ -342,12 +391,12 @@ pub fn requeue_without_processor(g: &'static G) {
 /// When the kernel has no memory for its record, or the stack asked for is too large.
 pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'static G> {
     let class = slot::class_of(options.stack_bytes)?;
+    let _section = Section::enter();
     let g = match holder() {
         Some((p, _)) => p.take_record()?,
         None => g::take_one()?,
     };
     g::prepare(g, options, entry, class);
-    g.set_signal_mask(current().map_or_else(gaggle_sys::signal::mask, G::signal_mask));
     // Relaxed: a count; whoever waits for goroutines to end synchronises by other means.
     LIVE.fetch_add(1, Ordering::Relaxed);
     Ok(g)
@@ -358,6 +407,7 @@ pub fn discard(g: &'static G) {
     drop(g.entry.take());
     g.name.take();
     LIVE.fetch_sub(1, Ordering::Relaxed);
+    let _section = Section::enter();
     match holder() {
         Some((p, _)) => p.keep_record(g),
         None => g::put_one(g),
@@ -370,15 +420,11 @@ unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
     unsafe { arrive(left) };
     // SAFETY: `start` passes the goroutine's own record.
     let g = unsafe { &*argument.cast::<G>() };
+    preempt::leave(g); // M4: the section of whoever switched here
     ensure_vector(g);
     if let Some(entry) = g.entry.take() {
         // The entry reports its own panic to whoever joins; one that escapes ends only this goroutine.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(entry));
-    }
-    if plain::is_child() {
-        // A forked child's only thread ends, and so does the child.
-        thread_tls::run_destructors(g);
-        std::process::exit(0);
     }
     end(g)
 }
@@ -434,9 +480,9 @@ fn end(g: &'static G) -> ! {
         slot.set_dtv(vector);
     }
     LIVE.fetch_sub(1, Ordering::Relaxed);
+    let m = preempt::enter(g);
     g.ended.set(true);
-    let m = g.machine();
-    let next = next_at_hand(m.processor());
+    let next = next_at_hand(m);
     match next.filter(|next| next.is_on_processor()) {
         Some(busy) => {
             m.handed.set(Some(busy));

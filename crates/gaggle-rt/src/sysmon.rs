@@ -1,18 +1,20 @@
 //! The monitor: an OS thread without a P that sees to what no goroutine can.
 //!
-//! It takes the P of an M whose blocking call lasts, makes Ms when they are wanted, and polls
-//! descriptors when nobody has for a while. It looks around every 20 microseconds while that finds
-//! something to do, and ever more rarely (to 10 ms) while it does not. Source: Go's sysmon
-//! (runtime/proc.go).
+//! It takes the P of an M whose blocking call lasts, makes Ms when they are wanted, polls descriptors
+//! when nobody has for a while, and ends the turns of goroutines that overrun ([`crate::preempt`]). It
+//! looks around every 20 microseconds while that finds something to do, and ever more rarely while it
+//! does not: to 10 ms, or 1 ms while every P is busy, or the next deadline of a timer then. Source:
+//! Go's sysmon (runtime/proc.go).
 
 use crate::blocking;
 use crate::find_work::{self, IDLE};
-use crate::m::{self, M};
+use crate::m::{self, M, Seen};
 use crate::netpoll;
-use crate::p;
+use crate::p::{self, P};
+use crate::preempt;
 use crate::sched;
 use gaggle_core::injector::Batch;
-use gaggle_sys::{futex, thread};
+use gaggle_sys::{clock, futex, interrupt, thread};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +22,17 @@ const SLEEP_NANOS_MIN: u64 = 20_000;
 const SLEEP_NANOS_MAX: u64 = 10_000_000;
 /// Rounds without anything to do before the sleep doubles.
 const PATIENCE_ROUNDS: u32 = 50;
+
+/// The longest sleep while every P is busy.
+const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
+/// How long a due timer or a sleeping M is left alone: a busy M finds its timers itself.
+const GRACE_NANOS: u64 = 40_000;
+/// How long after a request for the end of a slice the next one is made.
+const RETRY_NANOS: u64 = 100_000;
+/// How long after an early request the next one is made.
+const EARLY_NANOS: u64 = 1_000_000;
+/// How much processor time a goroutine may use without a P.
+const WITHOUT_P_NANOS: u64 = 100_000;
 
 /// The largest number of Ms, as Go's default.
 const MACHINES_MAX: u32 = 10_000;
@@ -72,11 +85,12 @@ fn watch() -> ! {
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
     let mut bare_looks = 0;
-    let mut reread = crate::processors::Reread::default();
     loop {
-        reread.look();
-        futex::wait(&WANTED, 0, Some(sleep_nanos));
-        let busy = make_machines(&mut bare_looks) | retake(&mut seen) | poll_if_nobody_does();
+        futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
+        let busy = make_machines(&mut bare_looks)
+            | retake(&mut seen)
+            | poll_if_nobody_does()
+            | preempt_overrunning();
         if busy {
             sleep_nanos = SLEEP_NANOS_MIN;
             quiet_rounds = 0;
@@ -87,6 +101,117 @@ fn watch() -> ! {
             }
         }
     }
+}
+
+/// How long to sleep: `planned`, but no longer than the next timer is due while no P is free to look.
+fn until_next_look(planned: u64) -> u64 {
+    if IDLE.count() > 0 {
+        return planned;
+    }
+    let until_due = find_work::first_deadline().saturating_sub(clock::now());
+    planned
+        .min(BUSY_SLEEP_NANOS_MAX)
+        .min(until_due.saturating_add(GRACE_NANOS))
+}
+
+/// Ends turns that have lasted too long, or that keep somebody from running who woke; takes the P from
+/// Ms that sleep in a call that no hook saw. Whether there was anything.
+fn preempt_overrunning() -> bool {
+    let now = clock::now();
+    let mut early = false;
+    if IDLE.count() == 0 {
+        early = !find_work::urgent().is_empty();
+        if find_work::first_deadline().saturating_add(GRACE_NANOS / 2) <= now {
+            let mut due = Batch::new();
+            for p in p::all() {
+                p.timers.run(now, &mut due);
+            }
+            early |= !due.is_empty();
+            preempt::ready_urgent(due);
+        }
+    }
+    let waiting = early || find_work::any_work();
+    let mut any = early;
+    if waiting {
+        for p in p::all() {
+            any |= p.holder().is_some_and(|m| look_at(m, p, now, &mut early));
+        }
+    }
+    if preempt::any_without_p() {
+        m::all()
+            // Relaxed: a hint.
+            .filter(|m| m.preemption.without_p.load(Ordering::Relaxed))
+            .for_each(|m| look_at_without_p(m, now));
+    }
+    any
+}
+
+/// Looks at `m`, which held `p` a moment ago, while others wait; whether there was anything to do.
+fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
+    if p.handoff.observe().is_some() {
+        return false; // `retake` sees to it
+    }
+    let thread = m.thread_id.load(Ordering::Relaxed);
+    let turn = m.turn.load(Ordering::Relaxed);
+    let mut seen = m.preemption.seen.get();
+    if seen.turn != turn {
+        m.preemption.seen.set(Seen {
+            turn,
+            since: now,
+            processor_nanos: interrupt::processor_nanos(thread),
+            requested: 0,
+        });
+        return false;
+    }
+    let used = interrupt::processor_nanos(thread);
+    let computes = used != seen.processor_nanos;
+    seen.processor_nanos = used;
+    if !computes && now - seen.since >= GRACE_NANOS && !thread::is_runnable(thread) {
+        return revoke(m, p);
+    }
+    let over = now - seen.since >= preempt::slice_nanos() || p.number >= p::count();
+    let again = if over { RETRY_NANOS } else { EARLY_NANOS };
+    if (over || *early) && now - seen.requested >= again {
+        seen.requested = now;
+        *early &= over; // one is enough for who woke
+        preempt::request(m, turn, !over);
+    }
+    m.preemption.seen.set(seen);
+    over
+}
+
+/// Looks at `m`, whose goroutine goes on without a P: if it computes, it has to wait for one.
+fn look_at_without_p(m: &'static M, now: u64) {
+    let used = interrupt::processor_nanos(m.thread_id.load(Ordering::Relaxed));
+    let mut seen = m.preemption.seen.get();
+    let turn = m.turn.load(Ordering::Relaxed);
+    if seen.turn != turn {
+        seen = Seen {
+            turn,
+            since: now,
+            processor_nanos: used,
+            requested: 0,
+        };
+    } else if used - seen.processor_nanos >= WITHOUT_P_NANOS
+        && now - seen.requested >= RETRY_NANOS
+    {
+        seen.processor_nanos = used;
+        seen.requested = now;
+        preempt::request(m, turn, false);
+    }
+    m.preemption.seen.set(seen);
+}
+
+/// Takes `p` from `m`, which sleeps in the kernel, if another M is there to run it.
+fn revoke(m: &'static M, p: &'static P) -> bool {
+    if !m::any_idle() {
+        want_machine();
+        return true;
+    }
+    if preempt::revoke(m, p) {
+        find_work::wake(p.number, false);
+    }
+    true
 }
 
 /// Makes an M if one is wanted and really needed, or if none has been idle for two looks in a row, so
@@ -157,6 +282,10 @@ fn poll_if_nobody_does() -> bool {
     let mut ready = Batch::new();
     netpoll::poll(Some(0), false, &mut ready);
     let any = !ready.is_empty();
-    sched::ready_batch(ready);
+    if IDLE.count() == 0 {
+        preempt::ready_urgent(ready);
+    } else {
+        sched::ready_batch(ready);
+    }
     any
 }

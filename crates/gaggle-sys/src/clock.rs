@@ -29,17 +29,12 @@ pub fn wall() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
-/// Nanoseconds as a clock's time specification.
-pub fn timespec_of(nanos: u64) -> libc::timespec {
-    libc::timespec {
-        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
-        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    }
-}
-
 /// Sleeps this OS thread.
 pub fn sleep(nanos: u64) {
-    let time = timespec_of(nanos);
+    let time = libc::timespec {
+        tv_sec: (nanos / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
+    };
     // SAFETY: nanosleep reads one timespec and may ignore the null remainder.
     unsafe {
         crate::call::raw(

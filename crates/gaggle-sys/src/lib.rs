@@ -9,16 +9,16 @@
 //! The crate compiles to nothing where the green backend cannot run.
 #![cfg(green)]
 
+pub mod affinity;
 pub mod arch;
 pub mod call;
 pub mod clock;
 pub mod fault;
 pub mod futex;
 pub mod glibc;
+pub mod interrupt;
 pub mod message;
 pub mod poller;
-pub mod quota;
 pub mod raw_lock;
-pub mod signal;
 pub mod stack;
 pub mod thread;

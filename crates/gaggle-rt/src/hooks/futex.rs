@@ -134,6 +134,7 @@ pub fn park_on(g: &'static G, address: usize, enters: impl FnOnce(&mut List) -> 
     {
         let mut list = bucket(address).lock();
         if !enters(&mut list) {
+            waiter.ticket.unused();
             return;
         }
         list.push(&waiter);
@@ -189,6 +190,7 @@ fn wait(g: &'static G, word: &AtomicU32, expected: u32, bits: u32, deadline: Nan
         let mut list = bucket(address).lock();
         // SeqCst: U2; the lock orders it after the waker's section if that came first.
         if word.load(Ordering::SeqCst) != expected {
+            ticket.unused();
             return super::failure(libc::EAGAIN);
         }
         list.push(&waiter);

@@ -44,9 +44,11 @@ fn poll_parking(g: &'static G, entries: &mut [pollfd], deadline: Nanos) -> isize
         }
         let ready = look(entries);
         if ready != 0 {
+            ticket.unused();
             return ready;
         }
         if clock::now() >= deadline {
+            ticket.unused();
             return 0;
         }
         let counted = Counted::new();

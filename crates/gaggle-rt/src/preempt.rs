@@ -1,0 +1,460 @@
+//! Sections, and preemption by suspension.
+//!
+//! A goroutine that overruns its turn while others wait is *suspended*: the monitor signals its M; the
+//! handler, on that very thread, gives the P to another M, puts the goroutine on a queue as "suspended
+//! on M x", and waits on a futex inside the handler. Whoever takes that goroutine from a queue hands
+//! its own P to M x and goes idle itself. So no frame of the kernel ever moves to another OS thread, no
+//! stack is switched in a handler, and any code may be interrupted, as a thread's may.
+//!
+//! - V1: a goroutine is suspended only outside sections (`gaggle_core::sections`), when no wait of its
+//!   is open (T6 of `gaggle_core::task`), and when the interrupted instruction is not libc's, the
+//!   dynamic linker's or the unwinder's. So it never holds a lock of the runtime or of libc, and what
+//!   resumes it (g0, the monitor, another handler) may take them.
+//! - V2: in the order of the handler: the heir is secured first (an M that is itself suspended with the
+//!   goroutine that is next, or an idle one); without one nothing happens. Then the own goroutine is
+//!   marked (`suspended_on`, the M's word) and queued, then the P is given to the heir, then it waits.
+//! - V3: only the M that holds a P gives it away; the exception is the monitor, by revocation (E1), from
+//!   an M that is blocked in the kernel in a call that no hook saw. Its goroutine goes on without a P
+//!   when the call returns, gets one when it ends its next section, and is suspended if it computes.
+//! - V4: the resumer clears `suspended_on`, puts its P into x, moves x's turn on (unless the suspension
+//!   was early), clears x's word (Release) and wakes it, and touches none of it after.
+//! - V5: a request names a turn, and the handler ignores one of another turn.
+//! - V6: a goroutine that is in libc whenever it is looked at loses its P instead ("hand-off"): it goes
+//!   on as a thread among others until it leaves libc. It is never frozen there.
+//! - V7: nothing between a goroutine's being taken from a queue and its M's waking calls malloc or takes
+//!   a lock other than the runtime's own.
+
+use crate::find_work;
+use crate::g::{G, from_link};
+use crate::m::{self, M};
+use crate::p::{self, P};
+use crate::sched;
+use gaggle_core::injector::Batch;
+use gaggle_sys::glibc::modules::Module;
+use gaggle_sys::{affinity, futex, interrupt};
+use std::ffi::{c_int, c_void};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+// ---- Sections ----
+
+/// While it lives the calling goroutine is in a section: it is not suspended, and its P stays its own.
+/// Nothing on other threads. It must not live over a park.
+#[derive(Debug)]
+pub struct Section(Option<&'static G>);
+
+impl Section {
+    /// Begins a section.
+    #[inline(always)]
+    pub fn enter() -> Section {
+        let g = sched::current();
+        if let Some(g) = g {
+            g.machine().sections.enter();
+        }
+        Section(g)
+    }
+}
+
+impl Drop for Section {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(g) = self.0 {
+            leave(g);
+        }
+    }
+}
+
+/// Begins a section of the calling goroutine; ended by [`leave`], perhaps on another M.
+#[inline(always)]
+pub fn enter(g: &'static G) -> &'static M {
+    let m = g.machine();
+    m.sections.enter();
+    m
+}
+
+/// Ends a section of the calling goroutine, and does what was put off because of it.
+#[inline(always)]
+pub fn leave(g: &'static G) {
+    let m = g.machine();
+    // Relaxed: written by this thread's handler, or by the monitor at any time before or after.
+    if m.sections.leave() && m.attention.load(Ordering::Relaxed) {
+        attend(g);
+    }
+}
+
+/// A preemption was asked for during the section, or the P is gone.
+#[cold]
+fn attend(g: &'static G) {
+    if g.task.is_armed() {
+        return; // V1; its park will do
+    }
+    let m = enter(g);
+    debug_assert_eq!(m.sections.depth(), 1, "attended outside all sections");
+    // Relaxed: as in `leave`.
+    m.attention.store(false, Ordering::Relaxed);
+    if m.p().is_some() {
+        sched::preempted(g);
+    } else {
+        crate::blocking::find_processor(g, m);
+    }
+    leave(g);
+}
+
+// ---- Figures ----
+
+static SUSPENSIONS: AtomicU64 = AtomicU64::new(0);
+static REVOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// How many goroutines run without a P.
+static WITHOUT_P: AtomicI32 = AtomicI32::new(0);
+
+/// How many times a goroutine was suspended.
+pub fn suspensions() -> u64 {
+    // Relaxed: a figure to report.
+    SUSPENSIONS.load(Ordering::Relaxed)
+}
+
+/// How many times a P was taken from an M in a call that no hook saw, or given up in libc.
+pub fn revocations() -> u64 {
+    // Relaxed: a figure to report.
+    REVOCATIONS.load(Ordering::Relaxed)
+}
+
+/// Whether any goroutine runs without a P.
+pub fn any_without_p() -> bool {
+    // Relaxed: as above.
+    WITHOUT_P.load(Ordering::Relaxed) > 0
+}
+
+// ---- Starting ----
+
+/// How long a goroutine may run while others wait.
+const SLICE_NANOS: u64 = 10_000_000;
+
+static SLICE: AtomicU64 = AtomicU64::new(SLICE_NANOS);
+static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
+
+/// How long a goroutine may run while others wait, in nanoseconds.
+pub fn slice_nanos() -> u64 {
+    // Relaxed: written before any M runs.
+    SLICE.load(Ordering::Relaxed)
+}
+
+/// From now on goroutines are preempted at calls into the runtime only.
+pub fn switch_off() {
+    // Relaxed: takes effect some time after.
+    SWITCHED_OFF.store(true, Ordering::Relaxed);
+}
+
+/// The code that is never frozen (V1): pairs of first and one-past-last addresses.
+static UNTOUCHED: [[AtomicUsize; 2]; 4] = [const { [const { AtomicUsize::new(0) }; 2] }; 4];
+
+/// Sets the handler. Called once, before any M runs.
+///
+/// # Errors
+/// The kernel's.
+pub fn start(modules: &[Module]) -> std::io::Result<()> {
+    let names = ["/libc.so", "/ld-linux", "/libgcc_s.so", "/libpthread.so"];
+    let untouched = modules
+        .iter()
+        .filter(|module| names.iter().any(|name| module.name.contains(name)));
+    for (module, place) in untouched.zip(&UNTOUCHED) {
+        let first = module.segments.iter().map(|&(start, _)| start).min();
+        let end = module.segments.iter().map(|&(start, length)| start + length);
+        // Relaxed: written before any M exists.
+        place[0].store(first.unwrap_or(0), Ordering::Relaxed);
+        place[1].store(end.max().unwrap_or(0), Ordering::Relaxed);
+    }
+    // For tests of the runtime: a shorter slice makes more of them.
+    let slice = std::env::var("GAGGLE_TEST_SLICE_MICROSECONDS");
+    if let Some(microseconds) = slice.ok().and_then(|text| text.parse::<u64>().ok()) {
+        SLICE.store(microseconds.max(50) * 1000, Ordering::Relaxed);
+    }
+    interrupt::register_barrier()?;
+    interrupt::handle(on_signal)
+}
+
+fn is_untouched(address: usize) -> bool {
+    UNTOUCHED.iter().any(|[first, end]| {
+        // Relaxed: written before any M exists.
+        (first.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
+    })
+}
+
+// ---- The handler ----
+
+/// How often a goroutine is spared in libc within a turn before it loses its P (V6).
+const SPARED_IN_LIBC: u32 = 20;
+
+extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+    // On an M's own stack, a foreign thread, or in a forked child: nothing to do.
+    let Some(g) = sched::current() else { return };
+    let m = g.machine();
+    // Relaxed: V5; the monitor writes a turn that it read from here.
+    let asked = m.preemption.request.load(Ordering::Relaxed);
+    if asked != m.turn.load(Ordering::Relaxed) {
+        return;
+    }
+    if m.sections.depth() != 0 || g.task.is_armed() {
+        // Relaxed: read by this thread.
+        m.attention.store(true, Ordering::Relaxed);
+        return;
+    }
+    m.sections.enter();
+    {
+        // SAFETY: this is the handler, and the context its third argument.
+        let address = unsafe { interrupt::interrupted_at(context) };
+        preempt(g, m, is_untouched(address));
+    }
+    m.sections.leave();
+}
+
+/// Ends the turn of `g`, on its own M, in the handler.
+fn preempt(g: &'static G, m: &'static M, in_libc: bool) {
+    let Some(p) = m.p() else {
+        if !in_libc {
+            suspend(g, m, None);
+        }
+        return;
+    };
+    if in_libc && !spared_enough(m) {
+        return;
+    }
+    // Relaxed: written by the monitor before it sent the signal; a stale answer is harmless.
+    let early = m.preemption.early.load(Ordering::Relaxed);
+    let Some(next) = next_for(p, early) else {
+        return;
+    };
+    // V2: the heir.
+    let heir = match suspended_on(next) {
+        Some(_) => None,
+        None => match m::take_idle() {
+            Some(idle) => Some(idle),
+            None => {
+                put_back(p, next);
+                crate::sysmon::want_machine();
+                return;
+            }
+        },
+    };
+    if in_libc {
+        lose(m);
+        pass(p, next, heir);
+    } else {
+        m.preemption.keeps_turn.store(early, Ordering::Relaxed);
+        suspend(g, m, Some((p, next, heir)));
+    }
+}
+
+/// V6: counts one more look in libc during this turn; whether it is enough.
+fn spared_enough(m: &'static M) -> bool {
+    let turn = m.turn.load(Ordering::Relaxed);
+    let (counted, times) = m.preemption.in_libc.get();
+    let times = if counted == turn { times + 1 } else { 1 };
+    m.preemption.in_libc.set((turn, times));
+    times > SPARED_IN_LIBC
+}
+
+/// Gives the P of the calling M up while its goroutine goes on; the caller passes the P on.
+fn lose(m: &'static M) {
+    m.forget_p();
+    m.sections.lose();
+    mark_without_p(m);
+    // Relaxed: a figure to report.
+    REVOCATIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn mark_without_p(m: &'static M) {
+    // Relaxed: hints, which the M itself reads at its next section.
+    m.preemption.without_p.store(true, Ordering::Relaxed);
+    WITHOUT_P.fetch_add(1, Ordering::Relaxed);
+    m.attention.store(true, Ordering::Relaxed);
+}
+
+/// The M has a P again, or kept it.
+pub fn unmark_without_p(m: &M) {
+    // Relaxed: hints; of the M and the monitor one finds the mark.
+    if m.preemption.without_p.load(Ordering::Relaxed)
+        && m.preemption.without_p.swap(false, Ordering::Relaxed)
+    {
+        WITHOUT_P.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who is to run instead on `p`, which the calling M holds. `early`: only somebody who woke.
+fn next_for(p: &'static P, early: bool) -> Option<&'static G> {
+    if let Some(g) = find_work::urgent().pop() {
+        return Some(from_link(g));
+    }
+    if early {
+        return None;
+    }
+    let tick = p.tick.get().wrapping_add(1);
+    p.tick.set(tick);
+    // SAFETY: the calling M holds the P.
+    let own = || unsafe { p.queue.pop() }.map(|(g, _)| g);
+    let global = || find_work::injector().pop();
+    let found = if tick.is_multiple_of(2) {
+        own().or_else(global)
+    } else {
+        global().or_else(own)
+    };
+    let found = found.or_else(|| {
+        p::all()
+            .iter()
+            .filter(|victim| !std::ptr::eq(*victim, p))
+            // SAFETY: the calling M holds `p`.
+            .find_map(|victim| unsafe { victim.queue.steal_into(&p.queue, true) })
+    });
+    found.map(from_link)
+}
+
+/// Undoes [`next_for`].
+fn put_back(p: &'static P, g: &'static G) {
+    // SAFETY: the calling M holds the P, and the goroutine was taken from a queue.
+    if let Some(overflow) = unsafe { p.queue.push_next(NonNull::from(g)) } {
+        find_work::injector().push_batch(overflow);
+    }
+}
+
+/// The M that waits with the frames of `g`, which the caller took from a queue.
+pub fn suspended_on(g: &'static G) -> Option<&'static M> {
+    // Relaxed: written before the goroutine was put into the queue it was taken from.
+    // SAFETY: null or an M, which lives for ever.
+    unsafe { g.suspended_on.load(Ordering::Relaxed).as_ref::<'static>() }
+}
+
+/// Suspends `g` on its own M until it is resumed (V2).
+fn suspend(
+    g: &'static G,
+    m: &'static M,
+    heir: Option<(&'static P, &'static G, Option<&'static M>)>,
+) {
+    // Relaxed: a figure to report.
+    SUSPENSIONS.fetch_add(1, Ordering::Relaxed);
+    // Relaxed: published by the queue.
+    m.preemption.suspended.store(1, Ordering::Relaxed);
+    let own = std::ptr::from_ref(m).cast_mut();
+    g.suspended_on.store(own, Ordering::Relaxed);
+    match heir {
+        Some((p, next, heir)) => {
+            m.forget_p();
+            if m.preemption.keeps_turn.load(Ordering::Relaxed) {
+                put_back(p, g); // next after the one who woke
+            } else {
+                // SAFETY: the goroutine runs here, so it is in no queue; V1: nobody else can ready it.
+                unsafe { find_work::injector().push(NonNull::from(g)) };
+            }
+            pass(p, next, heir);
+        }
+        None => {
+            m.preemption.keeps_turn.store(false, Ordering::Relaxed);
+            // SAFETY: as above.
+            unsafe { find_work::injector().push(NonNull::from(g)) };
+            find_work::notify();
+        }
+    }
+    // Acquire: pairs with the Release in `resume`.
+    while m.preemption.suspended.load(Ordering::Acquire) != 0 {
+        futex::wait(&m.preemption.suspended, 1, None);
+    }
+    move_back(m);
+}
+
+/// Gives `p` to whoever runs `next`: `heir`, or the M that `next` is suspended on.
+fn pass(p: &'static P, next: &'static G, heir: Option<&'static M>) {
+    match heir {
+        Some(heir) => {
+            move_here(heir);
+            // Published by `give`; the heir sleeps, taken from the idle list.
+            heir.handed.set(Some(next));
+            heir.give(p.number, false);
+        }
+        None => resume(next, p, true),
+    }
+}
+
+/// Gives `p`, which the caller owns, to the M on which `g` is suspended (V4). `here`: the caller is
+/// about to leave its processor of the machine to it.
+pub fn resume(g: &'static G, p: &'static P, here: bool) {
+    let Some(x) = suspended_on(g) else { return };
+    // Relaxed: the goroutine is the caller's.
+    g.suspended_on.store(null_mut(), Ordering::Relaxed);
+    if here {
+        move_here(x);
+    }
+    x.acquire(p);
+    x.attention.store(false, Ordering::Relaxed);
+    if !x.preemption.keeps_turn.load(Ordering::Relaxed) {
+        x.turn.fetch_add(1, Ordering::Relaxed);
+    }
+    // Release: pairs with the Acquire in `suspend`: all that was written to x is there when it goes on.
+    x.preemption.suspended.store(0, Ordering::Release);
+    futex::wake(&x.preemption.suspended, 1);
+}
+
+// ---- Moving the heir ----
+
+/// Puts the OS thread of `m`, which waits and is about to be woken, where the caller runs: the caller
+/// leaves this processor to it, while on its own it would queue behind another goroutine.
+fn move_here(m: &'static M) {
+    let thread = m.thread_id.load(Ordering::Relaxed);
+    let Some(mask) = affinity::mask_of(thread) else {
+        return;
+    };
+    let here = affinity::current_processor();
+    if mask.len() < 2 || !mask.has(here) {
+        return;
+    }
+    m.preemption.mask.set(mask);
+    if affinity::set_mask(thread, &affinity::Mask::only(here)) {
+        // Relaxed: published by the waking.
+        m.preemption.moved.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Restores the mask of the calling M.
+pub fn move_back(m: &'static M) {
+    // Relaxed: written before this M was woken.
+    if m.preemption.moved.load(Ordering::Relaxed) {
+        m.preemption.moved.store(false, Ordering::Relaxed);
+        affinity::set_mask(0, &m.preemption.mask.get());
+    }
+}
+
+// ---- For the monitor ----
+
+/// Asks `m` to end this turn.
+pub fn request(m: &'static M, turn: u64, early: bool) {
+    m.preemption.early.store(early, Ordering::Relaxed);
+    // Relaxed: V5: a handler that sees an older value ignores it, and is asked again.
+    m.preemption.request.store(turn, Ordering::Relaxed);
+    // Relaxed: written before any M runs.
+    if SWITCHED_OFF.load(Ordering::Relaxed) {
+        m.attention.store(true, Ordering::Relaxed);
+    } else {
+        interrupt::send(m.thread_id.load(Ordering::Relaxed));
+    }
+}
+
+/// Takes `p` from `m`, which the kernel says is blocked; whether it could be taken. The caller owns it
+/// then, and has an M for it.
+pub fn revoke(m: &'static M, p: &'static P) -> bool {
+    if !m.sections.ask() {
+        return false;
+    }
+    mark_without_p(m);
+    interrupt::barrier();
+    if !m.sections.take() {
+        unmark_without_p(m);
+        return false;
+    }
+    // Relaxed: a figure to report.
+    REVOCATIONS.fetch_add(1, Ordering::Relaxed);
+    p.set_holder(None);
+    true
+}
+
+/// Readies `batch` ahead of all others, when every P is busy.
+pub fn ready_urgent(batch: Batch<G>) {
+    find_work::urgent().push_batch(batch);
+}

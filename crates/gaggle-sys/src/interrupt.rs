@@ -1,0 +1,112 @@
+//! Interrupting OS threads of this process: the preemption signal, a barrier on all of them, and how
+//! much processor time one has used.
+
+use crate::call::raw;
+use std::ffi::{c_int, c_void};
+
+/// The signal that asks an M to look: rarely used otherwise, ignored by default, and Go's choice
+/// (runtime/signal_unix.go gives the reasons).
+pub const SIGNAL: c_int = libc::SIGURG;
+
+/// linux/membarrier.h.
+const MEMBARRIER_PRIVATE_EXPEDITED: usize = 1 << 3;
+const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
+
+/// What a handler is called with.
+pub type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// Sets the handler of [`SIGNAL`]: on the thread's alternate stack, with system calls begun again where
+/// the kernel can.
+///
+/// # Errors
+/// The kernel's.
+pub fn handle(handler: Handler) -> std::io::Result<()> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask, the default action.
+    let action = unsafe { action.assume_init_mut() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: a complete action; the old one is not asked for.
+    let result = unsafe { libc::sigaction(SIGNAL, action, std::ptr::null_mut()) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Where the code was when it was interrupted.
+///
+/// # Safety
+/// `context` is what the kernel called a handler with, and the handler has not returned.
+pub unsafe fn interrupted_at(context: *mut c_void) -> usize {
+    // SAFETY: the caller's contract: the third argument of an SA_SIGINFO handler.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+}
+
+/// Sends [`SIGNAL`] to one OS thread of this process; whether there is such a thread.
+pub fn send(thread_id: i32) -> bool {
+    // SAFETY: takes numbers only.
+    let own = unsafe { raw(libc::SYS_getpid, [0; 6]) };
+    let arguments = [own as usize, thread_id as usize, SIGNAL as usize, 0, 0, 0];
+    // SAFETY: takes numbers only.
+    unsafe { raw(libc::SYS_tgkill, arguments) == 0 }
+}
+
+/// Registers the process for [`barrier`].
+///
+/// # Errors
+/// When the kernel (before 4.14) or its policy has none.
+pub fn register_barrier() -> std::io::Result<()> {
+    let arguments = [MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0];
+    // SAFETY: takes numbers only.
+    let result = unsafe { raw(libc::SYS_membarrier, arguments) };
+    if result < 0 {
+        return Err(std::io::Error::from_raw_os_error(-result as i32));
+    }
+    Ok(())
+}
+
+/// Makes every running thread of the process pass a full memory barrier before this returns (those
+/// that do not run passed one when they left their processor).
+pub fn barrier() {
+    // SAFETY: takes numbers only. It cannot fail once registered.
+    unsafe { raw(libc::SYS_membarrier, [MEMBARRIER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0]) };
+}
+
+/// The processor time that an OS thread of this process has used, in nanoseconds; 0 if there is no
+/// such thread. Its precision is the scheduler's: exact for a thread that is not running.
+pub fn processor_nanos(thread_id: i32) -> u64 {
+    // linux/posix-timers_types.h: the clock of a thread, by scheduler time.
+    let clock = (!thread_id << 3) | 0b110;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let arguments = [clock as usize, &raw mut time as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel writes one timespec.
+    unsafe { raw(libc::SYS_clock_gettime, arguments) };
+    crate::clock::nanos_of(&time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_grows_while_computing() {
+        let own = crate::call::thread_id();
+        let before = processor_nanos(own);
+        while processor_nanos(own) == before {
+            std::hint::spin_loop();
+        }
+        assert!(processor_nanos(own) > before);
+        assert_eq!(processor_nanos(i32::MAX), 0);
+    }
+
+    #[test]
+    fn a_barrier_needs_registration_only() {
+        register_barrier().expect("this kernel has membarrier");
+        barrier();
+    }
+}
