@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_handler_runs_on_it() {
         let lowest = install().expect("address space for a signal stack");
-        fault::install(libc::SIGUSR2, note_where, &[]).expect("there is such a signal");
+        fault::install(libc::SIGUSR2, note_where, &[], 0).expect("there is such a signal");
         fault::send_to_self(libc::SIGUSR2);
         let seen = SEEN.load(Ordering::SeqCst);
         assert!(

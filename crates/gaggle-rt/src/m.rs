@@ -86,7 +86,9 @@ pub struct Seen {
     pub turn: u64,
     /// When it was first seen, in nanoseconds.
     pub since: u64,
-    /// The OS thread's processor time at the last look, in nanoseconds.
+    /// The OS thread's processor time then, in nanoseconds.
+    pub used_before: u64,
+    /// The processor time used since then at the last look, in nanoseconds.
     pub processor_nanos: u64,
     /// When a request was last made, in nanoseconds.
     pub requested: u64,
@@ -267,7 +269,7 @@ impl M {
     }
 
     /// Takes the P that the note came with.
-    pub fn take_given(&self) {
+    pub fn take_given(&'static self) {
         debug_assert!(self.is_noted(), "M2: an M goes on when it is noted");
         // Relaxed: `is_noted` acquired what `give` released.
         self.note.store(0, Ordering::Relaxed);

@@ -31,7 +31,7 @@ static BEFORE: OnceLock<[fault::Action; 2]> = OnceLock::new();
 pub fn install() -> io::Result<()> {
     // SIGURG is masked: what goes on from here to a handler of the program is not to be suspended in
     // the middle of deciding whose fault it is.
-    let install = |signal| fault::install(signal, on_fault, &[libc::SIGURG]);
+    let install = |signal| fault::install(signal, on_fault, &[libc::SIGURG], 0);
     let _ = BEFORE.set([install(libc::SIGSEGV)?, install(libc::SIGBUS)?]);
     Ok(())
 }

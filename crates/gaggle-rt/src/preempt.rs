@@ -159,7 +159,10 @@ pub fn start(modules: &[Module]) -> std::io::Result<()> {
         .filter(|module| names.iter().any(|name| module.name.contains(name)));
     for (module, place) in untouched.zip(&UNTOUCHED) {
         let first = module.segments.iter().map(|&(start, _)| start).min();
-        let end = module.segments.iter().map(|&(start, length)| start + length);
+        let end = module
+            .segments
+            .iter()
+            .map(|&(start, length)| start + length);
         // Relaxed: written before any M exists.
         place[0].store(first.unwrap_or(0), Ordering::Relaxed);
         place[1].store(end.max().unwrap_or(0), Ordering::Relaxed);

@@ -25,7 +25,11 @@ const PATIENCE_ROUNDS: u32 = 50;
 
 /// The longest sleep while every P is busy.
 const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
-/// How long a due timer or a sleeping M is left alone: a busy M finds its timers itself.
+/// How much processor time a turn may use before it is ended early, for somebody who woke.
+const EARLY_USED_NANOS: u64 = 200_000;
+/// How long an M may sleep in a call that no hook saw before its P is taken.
+const BLOCKED_NANOS: u64 = 200_000;
+/// How long a due timer is left alone: a busy M finds its timers itself.
 const GRACE_NANOS: u64 = 40_000;
 /// How long after a request for the end of a slice the next one is made.
 const RETRY_NANOS: u64 = 100_000;
@@ -158,20 +162,23 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
         m.preemption.seen.set(Seen {
             turn,
             since: now,
-            processor_nanos: interrupt::processor_nanos(thread),
+            used_before: interrupt::processor_nanos(thread),
+            processor_nanos: 0,
             requested: 0,
         });
         return false;
     }
-    let used = interrupt::processor_nanos(thread);
+    let used = interrupt::processor_nanos(thread).saturating_sub(seen.used_before);
     let computes = used != seen.processor_nanos;
     seen.processor_nanos = used;
-    if !computes && now - seen.since >= GRACE_NANOS && !thread::is_runnable(thread) {
+    if !computes && now - seen.since >= BLOCKED_NANOS && !thread::is_runnable(thread) {
         return revoke(m, p);
     }
-    let over = now - seen.since >= preempt::slice_nanos() || p.number >= p::count();
+    // The slice is of processor time: on a busy machine a turn that got none has not overrun.
+    let over = used >= preempt::slice_nanos() || p.number >= p::count();
     let again = if over { RETRY_NANOS } else { EARLY_NANOS };
-    if (over || *early) && now - seen.requested >= again {
+    let for_who_woke = *early && used >= EARLY_USED_NANOS;
+    if (over || for_who_woke) && now - seen.requested >= again {
         seen.requested = now;
         *early &= over; // one is enough for who woke
         preempt::request(m, turn, !over);
@@ -182,18 +189,19 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
 
 /// Looks at `m`, whose goroutine goes on without a P: if it computes, it has to wait for one.
 fn look_at_without_p(m: &'static M, now: u64) {
-    let used = interrupt::processor_nanos(m.thread_id.load(Ordering::Relaxed));
+    let now_used = interrupt::processor_nanos(m.thread_id.load(Ordering::Relaxed));
     let mut seen = m.preemption.seen.get();
     let turn = m.turn.load(Ordering::Relaxed);
+    let used = now_used.saturating_sub(seen.used_before);
     if seen.turn != turn {
         seen = Seen {
             turn,
             since: now,
-            processor_nanos: used,
+            used_before: now_used,
+            processor_nanos: 0,
             requested: 0,
         };
-    } else if used - seen.processor_nanos >= WITHOUT_P_NANOS
-        && now - seen.requested >= RETRY_NANOS
+    } else if used - seen.processor_nanos >= WITHOUT_P_NANOS && now - seen.requested >= RETRY_NANOS
     {
         seen.processor_nanos = used;
         seen.requested = now;

@@ -40,7 +40,12 @@ impl Mask {
 pub fn current_processor() -> usize {
     let mut processor = 0u32;
     // SAFETY: the kernel writes one number; the two other pointers may be null.
-    unsafe { raw(libc::SYS_getcpu, [&raw mut processor as usize, 0, 0, 0, 0, 0]) };
+    unsafe {
+        raw(
+            libc::SYS_getcpu,
+            [&raw mut processor as usize, 0, 0, 0, 0, 0],
+        )
+    };
     processor as usize
 }
 

@@ -30,11 +30,16 @@ struct KernelAction {
 }
 
 /// Makes `handler` the action of `signal`, on the alternate signal stack, with `masked` blocked
-/// meanwhile, and answers what was there before.
+/// meanwhile and these `flags` more, and answers what was there before.
 ///
 /// # Errors
 /// The kernel's: no such signal.
-pub fn install(signal: c_int, handler: Handler, masked: &[c_int]) -> io::Result<Action> {
+pub fn install(
+    signal: c_int,
+    handler: Handler,
+    masked: &[c_int],
+    flags: c_int,
+) -> io::Result<Action> {
     /// libc's own one brings the code that returns from a handler.
     static SIGACTION: Real = Real::new(c"sigaction");
     type Sigaction =
@@ -52,7 +57,7 @@ pub fn install(signal: c_int, handler: Handler, masked: &[c_int]) -> io::Result<
         sa_sigaction: handler as usize,
         // SAFETY: initialised above.
         sa_mask: unsafe { mask.assume_init() },
-        sa_flags: libc::SA_SIGINFO | libc::SA_ONSTACK,
+        sa_flags: libc::SA_SIGINFO | libc::SA_ONSTACK | flags,
         sa_restorer: None,
     };
     let mut before = MaybeUninit::uninit();

@@ -12,26 +12,13 @@ pub const SIGNAL: c_int = libc::SIGURG;
 const MEMBARRIER_PRIVATE_EXPEDITED: usize = 1 << 3;
 const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
 
-/// What a handler is called with.
-pub type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
-
 /// Sets the handler of [`SIGNAL`]: on the thread's alternate stack, with system calls begun again where
 /// the kernel can.
 ///
 /// # Errors
 /// The kernel's.
-pub fn handle(handler: Handler) -> std::io::Result<()> {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask, the default action.
-    let action = unsafe { action.assume_init_mut() };
-    action.sa_sigaction = handler as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: a complete action; the old one is not asked for.
-    let result = unsafe { libc::sigaction(SIGNAL, action, std::ptr::null_mut()) };
-    if result != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(())
+pub fn handle(handler: crate::fault::Handler) -> std::io::Result<()> {
+    crate::fault::install(SIGNAL, handler, &[], libc::SA_RESTART).map(drop)
 }
 
 /// Where the code was when it was interrupted.
@@ -71,7 +58,12 @@ pub fn register_barrier() -> std::io::Result<()> {
 /// that do not run passed one when they left their processor).
 pub fn barrier() {
     // SAFETY: takes numbers only. It cannot fail once registered.
-    unsafe { raw(libc::SYS_membarrier, [MEMBARRIER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0]) };
+    unsafe {
+        raw(
+            libc::SYS_membarrier,
+            [MEMBARRIER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0],
+        )
+    };
 }
 
 /// The processor time that an OS thread of this process has used, in nanoseconds; 0 if there is no

@@ -334,3 +334,12 @@ pub(crate) fn own_migrations() -> u32 {
         _ => 0,
     }
 }
+
+/// How many times a goroutine was suspended for others.
+pub(crate) fn suspensions() -> u64 {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::suspensions(),
+        _ => 0,
+    }
+}

@@ -154,3 +154,18 @@ impl std::error::Error for AlreadyStarted {}
 pub fn own_migrations() -> u32 {
     crate::backend::own_migrations()
 }
+
+/// How many times a goroutine that computed for longer than its slice, while others waited, was
+/// suspended; 0 on the threads backend, where the kernel does it.
+///
+/// It does not block.
+///
+/// # Examples
+/// ```
+/// let before = gaggle::runtime::suspensions();
+/// gaggle::go(|| ()).join().unwrap();
+/// assert!(gaggle::runtime::suspensions() >= before);
+/// ```
+pub fn suspensions() -> u64 {
+    crate::backend::suspensions()
+}

@@ -104,7 +104,10 @@ fn a_thousand_tcp_pairs_echo_on_a_few_os_threads() {
         }
         server.join().expect("the server does not panic");
         let most = *most.lock().expect("nobody panics with it");
-        println!("1,000 pairs used {most} OS threads");
+        println!(
+            "1,000 pairs used {most} OS threads, {} suspensions",
+            gaggle::runtime::suspensions()
+        );
         assert!(most < 10, "{most} OS threads");
     });
 }

@@ -106,7 +106,13 @@ pub unsafe extern "C" fn pthread_getattr_np(
     };
     let field = crate::template().tid_field(g.fs.get());
     // SAFETY: the goroutine's own control block, which nobody else writes.
-    let number = unsafe { field.replace(g.machine().thread_id.load(std::sync::atomic::Ordering::Relaxed) as u32) };
+    let number = unsafe {
+        field.replace(
+            g.machine()
+                .thread_id
+                .load(std::sync::atomic::Ordering::Relaxed) as u32,
+        )
+    };
     // SAFETY: the caller's contract; the goroutine stays on its M during the call.
     let result = unsafe { real(thread, attributes) };
     // SAFETY: as above.
