@@ -17,6 +17,7 @@ pub mod sections;
 pub mod select;
 mod select_lock;
 pub mod shim;
+pub mod stack_claim;
 pub mod sync;
 pub mod task;
 pub mod timer_heap;

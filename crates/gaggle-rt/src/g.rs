@@ -10,6 +10,9 @@
 //! - G3: `on` names the M on whose processor the goroutine's stack is in use, and is null else. It is
 //!   set before the switch to the goroutine and cleared by the context that was switched to after
 //!   it, so a goroutine that has been readied early is run by nobody until it is clear.
+//! - G4: all records can be found at any time, without a lock ([`all`]). One that is found may be no
+//!   goroutine, or become one or another meanwhile: only atomics may be read, or what a protocol
+//!   keeps still ([`gaggle_core::stack_claim`] for the stack's).
 
 use crate::lock::Lock;
 use crate::m::M;
@@ -18,6 +21,7 @@ use crate::thread_tls::Destructor;
 use gaggle_core::contract::{Entry, SpawnOptions};
 use gaggle_core::injector::{Batch, Link};
 use gaggle_core::lock::Lock as Guarded;
+use gaggle_core::stack_claim::StackClaim;
 use gaggle_core::task::Task;
 use gaggle_core::timer_heap::TimerNode;
 use gaggle_sys::stack::map;
@@ -53,6 +57,8 @@ pub struct G {
     /// The M that waits with this goroutine's frames, when the goroutine is suspended
     /// ([`crate::preempt`]): it can go on there only.
     pub suspended_on: AtomicPtr<M>,
+    /// Who may touch the stack while it does not run.
+    pub stack_claim: StackClaim,
     next: Cell<Option<NonNull<G>>>,
     /// Its number, from 1, never used again.
     pub id: Cell<u64>,
@@ -164,6 +170,66 @@ static POOL: Guarded<Batch<G>, Lock> = Guarded::from_raw(Lock::unlocked(), Batch
 /// Bytes mapped at a time for new records.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// What stands at the beginning of a chunk: the next one. The records follow.
+#[repr(C, align(64))]
+pub struct Chunk {
+    next: AtomicPtr<Chunk>,
+}
+
+/// All chunks, the youngest first. They are never unmapped (G1).
+pub static CHUNKS: AtomicPtr<Chunk> = AtomicPtr::new(null_mut());
+
+/// How many records a chunk holds.
+pub const CHUNK_RECORDS: usize = (CHUNK_BYTES - size_of::<Chunk>()) / size_of::<G>();
+
+/// The record at `index` in the chunk at the address `chunk`.
+fn record_at(chunk: usize, index: usize) -> *mut G {
+    (chunk + size_of::<Chunk>() + index * size_of::<G>()) as *mut G
+}
+
+/// All records, goroutines or not (G4); those that are made meanwhile may be missing.
+pub fn all() -> impl Iterator<Item = &'static G> {
+    // Acquire: pairs with the Release in `make_chunk`.
+    let mut chunk = CHUNKS.load(Ordering::Acquire);
+    let chunks = std::iter::from_fn(move || {
+        // SAFETY: a chunk that was published is never unmapped.
+        let found = unsafe { chunk.as_ref::<'static>() }?;
+        // Relaxed: written before the chunk was published.
+        chunk = found.next.load(Ordering::Relaxed);
+        Some(std::ptr::from_ref(found) as usize)
+    });
+    chunks.flat_map(|chunk| {
+        (0..CHUNK_RECORDS).map(move |index| {
+            // SAFETY: all records of a chunk are made before it is published, and live for ever (G1).
+            unsafe { &*record_at(chunk, index) }
+        })
+    })
+}
+
+/// Maps a chunk, makes its records, puts them into `pool` and publishes the chunk. Called under the
+/// pool's lock.
+fn make_chunk(pool: &mut Batch<G>) -> std::io::Result<()> {
+    let chunk = map::reserve(CHUNK_BYTES)?;
+    for index in 0..CHUNK_RECORDS {
+        let record = record_at(chunk, index);
+        // SAFETY: within the chunk, aligned (the chunk is to a page, its head's and the record's size
+        // to the record's alignment).
+        unsafe { record.write(blank()) };
+        if let Some(record) = NonNull::new(record) {
+            // SAFETY: the record lives for ever and is in no list yet.
+            unsafe { pool.push_back(record) };
+        }
+    }
+    let head = chunk as *mut Chunk;
+    // Relaxed: changes under the pool's lock only.
+    let next = AtomicPtr::new(CHUNKS.load(Ordering::Relaxed));
+    // SAFETY: the beginning of the chunk, which is aligned to a page.
+    unsafe { head.write(Chunk { next }) };
+    // Release: pairs with the Acquire in `all`; publishes the records and the link.
+    CHUNKS.store(head, Ordering::Release);
+    Ok(())
+}
+
 /// How many records move between a P's list and the common pool at a time.
 const EXCHANGE: usize = 64;
 
@@ -174,16 +240,7 @@ const EXCHANGE: usize = 64;
 pub fn refill(list: &mut Batch<G>) -> std::io::Result<()> {
     let mut pool = POOL.lock();
     if pool.is_empty() {
-        let chunk = map::reserve(CHUNK_BYTES)?;
-        for index in 0..CHUNK_BYTES / size_of::<G>() {
-            let record = (chunk + index * size_of::<G>()) as *mut G;
-            // SAFETY: within the chunk, aligned (the chunk is to a page, the size to the alignment).
-            unsafe { record.write(blank()) };
-            if let Some(record) = NonNull::new(record) {
-                // SAFETY: the record lives for ever and is in no list yet.
-                unsafe { pool.push_back(record) };
-            }
-        }
+        make_chunk(&mut pool)?;
     }
     let mut taken = pool.take_front(EXCHANGE);
     drop(pool);
@@ -227,6 +284,7 @@ fn blank() -> G {
         fs: Cell::new(0),
         on: AtomicPtr::new(null_mut()),
         suspended_on: AtomicPtr::new(null_mut()),
+        stack_claim: StackClaim::new(),
         next: Cell::new(None),
         id: Cell::new(0),
         entry: Cell::new(None),

@@ -10,6 +10,7 @@ mod blocking;
 mod find_work;
 mod foreign;
 mod g;
+mod give_back;
 mod green;
 mod hooks;
 mod lock;
@@ -72,6 +73,7 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
         sysmon::start_machine().map_err(failed)?;
     }
     sysmon::start().map_err(failed)?;
+    give_back::start().map_err(failed)?;
     self_check::probe()
 }
 

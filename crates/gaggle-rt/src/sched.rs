@@ -185,6 +185,9 @@ fn start(p: &'static P, g: &'static G) {
 /// Takes `g` onto `m`'s processor: after this it must be switched to.
 fn take_over(m: &'static M, p: &'static P, g: &'static G) {
     debug_assert!(!g.is_on_processor(), "W1: its stack is free");
+    // Relaxed: only this M reads it until the goroutine leaves (G3).
+    g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
+    g.stack_claim.arrive(call::yield_thread);
     if g.slot.get().is_none() {
         start(p, g);
     }
@@ -202,8 +205,6 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
         m.turn.store(turn + 1, Ordering::Relaxed);
         m.attention.store(false, Ordering::Relaxed);
     }
-    // Relaxed: only this M reads it until the goroutine leaves (G3).
-    g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
 }
 
 /// What the context that was switched to does first (W4).

@@ -13,6 +13,8 @@
 //! - S3: a slot's number is unique in the process and gives its goroutine's thread number: two live
 //!   goroutines never have the same (a counter would wrap).
 //! - S4: slots are reused last in, first out: the one that ended last is the warmest.
+//! - S5: of the common pool's free slots those that nobody took for a while lose their memory
+//!   ([`crate::give_back`]) and lie in a list of their own, from which is taken when the other is empty.
 
 use crate::lock::Lock;
 use gaggle_core::lock::Lock as Guarded;
@@ -113,6 +115,16 @@ impl Slot {
         self.dtv.get()
     }
 
+    /// Gives the memory of a free slot back to the kernel: it reads as zeros then.
+    ///
+    /// # Safety
+    /// The caller holds the slot, and no context is on it.
+    pub unsafe fn discard(&self) {
+        let lowest = self.base + guard::GUARD_BYTES;
+        // SAFETY: the slot's own memory, whose content is written anew for the next goroutine.
+        unsafe { map::discard(lowest, self.base + (1 << self.class) - lowest) };
+    }
+
     /// Remembers the vector that the goroutine here leaves (libc may have moved it).
     pub fn set_dtv(&self, dtv: *mut usize) {
         self.dtv.set(dtv);
@@ -127,6 +139,14 @@ pub struct SlotList {
 }
 
 impl SlotList {
+    /// An empty list.
+    pub const fn new() -> Self {
+        SlotList {
+            first: Cell::new(None),
+            len: Cell::new(0),
+        }
+    }
+
     /// Puts `slot` first.
     pub fn push(&self, slot: &'static Slot) {
         slot.next.set(self.first.replace(Some(slot)));
@@ -149,6 +169,12 @@ impl SlotList {
 
 struct Pool {
     free: [SlotList; 32],
+    /// Free slots without memory (S5).
+    clean: [SlotList; 32],
+    /// The fewest that were in `free` since the last [`next_round`].
+    fewest: [usize; 32],
+    /// How many of `free` nobody took during the round before.
+    unused: [usize; 32],
     /// The rest of the slab that slots of a class are being cut from: next address and end.
     slab: [(usize, usize); 32],
     /// Bytes that the next slab of a class reserves.
@@ -163,12 +189,10 @@ unsafe impl Send for Pool {}
 static POOL: Guarded<Pool, Lock> = Guarded::from_raw(
     Lock::unlocked(),
     Pool {
-        free: [const {
-            SlotList {
-                first: Cell::new(None),
-                len: Cell::new(0),
-            }
-        }; 32],
+        free: [const { SlotList::new() }; 32],
+        clean: [const { SlotList::new() }; 32],
+        fewest: [0; 32],
+        unused: [0; 32],
         slab: [(0, 0); 32],
         slab_bytes: [*SLAB_BYTES.start(); 32],
         records: (0, 0),
@@ -185,6 +209,18 @@ struct Reserved {
 }
 
 impl Pool {
+    /// Takes a free slot, one with memory if there is one (S4, S5).
+    fn pop(&mut self, class: usize) -> Option<&'static Slot> {
+        self.pop_free(class).or_else(|| self.clean[class].pop())
+    }
+
+    /// Takes a free slot with memory.
+    fn pop_free(&mut self, class: usize) -> Option<&'static Slot> {
+        let slot = self.free[class].pop()?;
+        self.fewest[class] = self.fewest[class].min(self.free[class].len());
+        Some(slot)
+    }
+
     /// Reserves room for at most `count` new slots of `class`, at least one.
     fn reserve(&mut self, class: u8, count: usize) -> io::Result<Reserved> {
         let bytes = 1usize << class;
@@ -283,13 +319,11 @@ pub fn take(class: u8, template: &Template, spare: Option<&SlotList>) -> io::Res
     let batch = if spare.is_some() { BATCH } else { 1 };
     let reserved = {
         let mut pool = POOL.lock();
-        let free = &pool.free[usize::from(class)];
-        if let Some(slot) = free.pop() {
-            for _ in 1..batch {
-                let Some((more, spare)) = free.pop().zip(spare) else {
-                    break;
-                };
-                spare.push(more);
+        if let Some(slot) = pool.pop(usize::from(class)) {
+            if let Some(spare) = spare {
+                (1..batch)
+                    .map_while(|_| pool.pop(usize::from(class)))
+                    .for_each(|more| spare.push(more));
             }
             return Ok(slot);
         }
@@ -310,4 +344,34 @@ pub fn put(slots: &SlotList, count: usize) {
 /// Puts one slot into the common pool.
 pub fn put_one(slot: &'static Slot) {
     POOL.lock().free[usize::from(slot.class)].push(slot);
+}
+
+/// Begins a round of giving back: what was free all through the last one is [`take_unused`]'s.
+pub fn next_round() {
+    let mut pool = POOL.lock();
+    for class in 0..32 {
+        pool.unused[class] = pool.fewest[class];
+        pool.fewest[class] = pool.free[class].len();
+    }
+}
+
+/// Takes at most `count` slots that have memory and were free all through the last round.
+pub fn take_unused(count: usize) -> SlotList {
+    let taken = SlotList::new();
+    let mut pool = POOL.lock();
+    for class in 0..32 {
+        while taken.len() < count && pool.unused[class] > 0 {
+            pool.unused[class] -= 1;
+            let Some(slot) = pool.pop_free(class) else {
+                break;
+            };
+            taken.push(slot);
+        }
+    }
+    taken
+}
+
+/// Puts a slot that lost its memory into the common pool.
+pub fn put_clean(slot: &'static Slot) {
+    POOL.lock().clean[usize::from(slot.class)].push(slot);
 }

@@ -11,6 +11,7 @@
 
 pub mod affinity;
 pub mod arch;
+pub mod barrier;
 pub mod call;
 pub mod clock;
 pub mod fault;
