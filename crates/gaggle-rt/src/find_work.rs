@@ -384,14 +384,8 @@ fn wait_for_events(m: &'static M, ready: &mut Batch<G>) {
 
 /// Empties a P that is no longer wanted, and lets go of it (P2).
 fn retire(m: &'static M, p: &'static P) {
-    let mut left = Batch::new();
-    // SAFETY: this M holds the P.
-    while let Some((g, _)) = unsafe { p.queue.pop() } {
-        // SAFETY: taken from the queue: in no list now; records live for ever.
-        unsafe { left.push_back(g) };
-    }
-    injector().push_batch(left);
     m.release();
+    crate::processors::drop_processor(p);
     if m.spinning.replace(false) {
         IDLE.spin_end();
     }

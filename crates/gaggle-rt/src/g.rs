@@ -29,7 +29,7 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -39,8 +39,8 @@ pub const KIND_GOROUTINE: u8 = 1;
 pub struct GTimer {
     /// Place in the heap; `u32::MAX` when in none. Under the heap's lock.
     pub index: Cell<u32>,
-    /// Whose heap it is or was in.
-    pub processor: Cell<u32>,
+    /// Whose heap it is or was in; changed under that heap's lock (M3 of [`crate::timers`]).
+    pub processor: AtomicU32,
 }
 
 /// A goroutine. `&'static G` is how all parts of the runtime refer to one (G1).
@@ -256,6 +256,11 @@ pub fn give_back(list: &mut Batch<G>) {
     }
 }
 
+/// Gives all of a P's list back.
+pub fn give_back_all(list: &mut Batch<G>) {
+    POOL.lock().append(list);
+}
+
 /// Takes one record from the common pool, for a thread that has no P.
 ///
 /// # Errors
@@ -292,7 +297,7 @@ fn blank() -> G {
         destructors: Cell::new(null_mut()),
         timer: GTimer {
             index: Cell::new(u32::MAX),
-            processor: Cell::new(0),
+            processor: AtomicU32::new(0),
         },
         timer_ticket: Cell::new(None),
         name: Cell::new(None),

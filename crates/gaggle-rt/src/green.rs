@@ -121,7 +121,7 @@ impl Runtime for Green {
             return false;
         }
         // The claim made this thread the holder of a goroutine that never ran.
-        p::at(timer.g.timer.processor.get()).timers.remove(timer.g);
+        crate::timers::remove(timer.g);
         sched::discard(timer.g);
         true
     }

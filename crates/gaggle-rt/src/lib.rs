@@ -19,6 +19,7 @@ mod netpoll;
 mod overflow;
 mod p;
 mod preempt;
+mod processors;
 mod sched;
 mod self_check;
 mod slot;
@@ -55,19 +56,13 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     // SAFETY: no thread switches yet: Ms are made below.
     unsafe { gaggle_sys::arch::set_malloc_words(template.malloc_words()) };
     let _ = TEMPLATE.set(template);
-    let processors =
-        processors.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let processors = processors.clamp(1, p::MAX) as u32;
     let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
     netpoll::start().map_err(failed)?;
     p::make_table().map_err(failed)?;
     preempt::start(&modules).map_err(failed)?;
     hooks::start();
     overflow::install().map_err(failed)?;
-    p::set_count(processors);
-    for number in 0..processors {
-        find_work::IDLE.put(number);
-    }
+    let processors = processors::start(processors);
     // One M for each P, and a spare for the first blocking call.
     for _ in 0..=processors {
         sysmon::start_machine().map_err(failed)?;
@@ -77,17 +72,10 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     self_check::probe()
 }
 
-/// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches.
+/// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches, and from
+/// then on does not follow what the machine allows.
 pub fn set_processors(count: usize) -> usize {
-    let count = count.clamp(1, p::MAX) as u32;
-    let before = p::set_count(count);
-    for number in before..count {
-        // A P that was dropped and is wanted again, or is new, belongs to nobody.
-        find_work::IDLE.put(number);
-        sysmon::want_machine();
-        find_work::notify();
-    }
-    before as usize
+    processors::set(count) as usize
 }
 
 /// How often a started goroutine went on on another OS thread than before, in all.

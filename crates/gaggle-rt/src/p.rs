@@ -2,7 +2,8 @@
 //!
 //! - P1: a P is held by at most one M at a time, or lies in the idle set; only its holder touches its
 //!   cells and pushes to its queue. Anyone may steal from the queue and lock the timers.
-//! - P2: Ps with a number of [`count`] or more run nothing: whoever holds one empties and drops it.
+//! - P2: Ps with a number of [`count`] or more run nothing: whoever holds one empties and drops it
+//!   ([`crate::processors`]).
 
 use crate::g::{self, G};
 use crate::m::M;
@@ -94,6 +95,12 @@ pub fn count() -> u32 {
     COUNT.load(Ordering::Relaxed)
 }
 
+/// As [`count`], ordered with the set of dropped Ps (N3 of [`crate::processors`]).
+pub fn count_now() -> u32 {
+    // SeqCst: after the P was put into the set, while a change is stored before the set is read.
+    COUNT.load(Ordering::SeqCst)
+}
+
 /// Sets how many Ps run goroutines and answers the number before.
 pub fn set_count(number: u32) -> u32 {
     // SeqCst: before the fences of the idle set, so that a new P is seen by those who look for work.
@@ -133,6 +140,12 @@ impl P {
         }
         let record = records.pop_front().expect("refill leaves at least one");
         Ok(g::from_link(record))
+    }
+
+    /// Gives all records and slots back to the common pools; the caller owns the P.
+    pub fn empty_pools(&self) {
+        g::give_back_all(&mut self.free_records.borrow_mut());
+        crate::slot::put(&self.free_slots, self.free_slots.len());
     }
 
     /// Keeps the record of a goroutine that ended.

@@ -333,7 +333,7 @@ pub fn park_until(g: &'static G, ticket: Ticket<Green>, deadline: Nanos) {
         find_work::timer_added(deadline);
     }
     switch_away(g, m);
-    p::at(g.timer.processor.get()).timers.remove(g);
+    crate::timers::remove(g);
     end_wait(g);
 }
 

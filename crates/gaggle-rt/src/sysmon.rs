@@ -89,7 +89,9 @@ fn watch() -> ! {
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
     let mut bare_looks = 0;
+    let mut reread = crate::processors::Reread::default();
     loop {
+        reread.look();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
         let busy = make_machines(&mut bare_looks)
             | retake(&mut seen)

@@ -7,10 +7,14 @@
 //! - M2: who adds a timer that becomes the first looks afterwards whether somebody sleeps past it
 //!   ([`crate::find_work::timer_added`]); who is about to sleep publishes until when and looks at
 //!   `first` afterwards. One of the two sees the other (SeqCst on both sides).
+//! - M3: `processor` of a timer names the P in whose heap it is or was last, and changes only under
+//!   that heap's lock; moving to another heap holds both, the one of the higher P taken first.
 
 use crate::Green;
+use crate::find_work;
 use crate::g::{G, from_link};
 use crate::lock::Lock;
+use crate::p::{self, P};
 use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT};
 use gaggle_core::injector::Batch;
 use gaggle_core::lock::Lock as Guarded;
@@ -23,6 +27,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Room for this many timers a P: address space only, committed as it is used.
 const CAPACITY: usize = 1 << 25;
+
+/// How many timers move to another P under the two locks.
+const MOVED_AT_A_TIME: usize = 64;
 
 struct Heap(Option<TimerHeap<G>>);
 
@@ -67,7 +74,8 @@ impl Timers {
     pub fn add(&self, number: u32, g: &'static G, ticket: Ticket<Green>, deadline: Nanos) -> bool {
         let mut heap = self.heap.lock();
         let heap = heap.0.get_or_insert_with(reserve);
-        g.timer.processor.set(number);
+        // Relaxed: the goroutine itself, or who knows its timer by a lock or a queue, reads it.
+        g.timer.processor.store(number, Ordering::Relaxed);
         g.timer_ticket.set(Some(ticket));
         // SAFETY: the record lives for ever, and is in no heap (its holder adds one timer at a time
         // and removes it before the next).
@@ -80,19 +88,59 @@ impl Timers {
         first
     }
 
-    /// Takes the timer of `g` out; whether it was still in.
-    pub fn remove(&self, g: &'static G) -> bool {
+    /// Takes the timer of `g` out; whether it was still in. `None`: it is in another P's heap.
+    fn remove(&self, number: u32, g: &'static G) -> Option<bool> {
         let mut heap = self.heap.lock();
+        // Relaxed: changed under this lock (M3).
+        if g.timer.processor.load(Ordering::Relaxed) != number {
+            return None;
+        }
         if g.timer.index.get() == NOT_IN_HEAP {
-            return false;
+            return Some(false);
         }
         let Some(heap) = heap.0.as_mut() else {
-            return false;
+            return Some(false);
         };
-        // SAFETY: a live record that is in this heap, as `add` put it here and noted whose heap it is.
+        // SAFETY: a live record that is in this heap: M3.
         let removed = unsafe { heap.remove(NonNull::from(g)) };
         self.publish(heap);
-        removed
+        Some(removed)
+    }
+
+    /// Moves the timers that are due first to P `to`, at most [`MOVED_AT_A_TIME`]; whether there may be
+    /// more. Only from a P of a higher number (M3).
+    pub fn move_some_to(&self, to: &'static P) -> bool {
+        let mut heap = self.heap.lock();
+        let Some(from) = heap.0.as_mut().filter(|from| !from.is_empty()) else {
+            return false;
+        };
+        let mut is_first = None;
+        {
+            let mut heap = to.timers.heap.lock();
+            let into = heap.0.get_or_insert_with(reserve);
+            for _ in 0..MOVED_AT_A_TIME {
+                let Some((deadline, node)) = from.pop_due(NEVER) else {
+                    break;
+                };
+                // Relaxed: M3.
+                from_link(node)
+                    .timer
+                    .processor
+                    .store(to.number, Ordering::Relaxed);
+                // SAFETY: a live record, taken from the other heap just now.
+                let first = unsafe { into.push(deadline, node) };
+                if first.expect("fewer timers than bytes of memory") {
+                    is_first = Some(deadline);
+                }
+            }
+            to.timers.publish(into);
+        }
+        self.publish(from);
+        drop(heap);
+        if let Some(deadline) = is_first {
+            find_work::timer_added(deadline);
+        }
+        true
     }
 
     fn publish(&self, heap: &TimerHeap<G>) {
@@ -121,6 +169,17 @@ impl Timers {
             }
         }
         self.publish(heap);
+    }
+}
+
+/// Takes the timer of `g` out of whichever heap it is in; whether it was still in one.
+pub fn remove(g: &'static G) -> bool {
+    loop {
+        // Relaxed: a stale number is found out under the lock.
+        let number = g.timer.processor.load(Ordering::Relaxed);
+        if let Some(removed) = p::at(number).timers.remove(number, g) {
+            return removed;
+        }
     }
 }
 

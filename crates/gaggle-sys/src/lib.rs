@@ -20,6 +20,7 @@ pub mod glibc;
 pub mod interrupt;
 pub mod message;
 pub mod poller;
+pub mod quota;
 pub mod raw_lock;
 pub mod stack;
 pub mod thread;

@@ -7,7 +7,7 @@
 //! | variable | values | meaning |
 //! |---|---|---|
 //! | `GAGGLE_BACKEND` | `green`, `threads` | forces a backend; one that cannot run ends the process with status 2 |
-//! | `GAGGLE_MAXPROCS` | 1, 2, ... | how many processors run goroutines at the same time |
+//! | `GAGGLE_MAXPROCS` | 1, 2, ... | how many processors run goroutines at the same time (green: 64 at most) |
 
 pub use crate::backend::Backend;
 use crate::backend::{Dispatch, backend, wish};
@@ -49,6 +49,11 @@ pub fn num_cpu() -> usize {
 
 /// How many processors run goroutines at the same time; with `Some(n)` sets it and answers what it was
 /// before. 0 counts as 1.
+///
+/// Until a number is set, here, by [`Builder::max_procs`] or by `GAGGLE_MAXPROCS`, the green backend uses
+/// the least of: the machine's processors, those of the affinity mask, 64, and the CPU quotas (control
+/// groups of version 1 and 2, all ancestors) rounded up, but 2 at least. It looks at them each second.
+/// A change takes effect as goroutines are switched.
 ///
 /// On the threads backend the operating system decides what runs: the number is only remembered.
 ///
