@@ -29,7 +29,7 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -84,6 +84,12 @@ pub struct G {
     pub migrations: Cell<u32>,
     /// The M that ran it last, for counting migrations.
     pub last_m: Cell<u32>,
+    /// The signals that it blocks (S1 of `hooks/signal.rs`).
+    signal_mask: AtomicU64,
+    /// Signals that were sent to it and not handled yet (S2 there).
+    pub signals_pending: AtomicU64,
+    /// The OS thread on which it waits for signals; 0: none (S3 there).
+    pub signal_waiter: AtomicI32,
 }
 
 // SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
@@ -137,6 +143,18 @@ impl G {
         // SAFETY: the task is the first field; going through the record's own address keeps the
         // right to come back in `of`.
         unsafe { &*std::ptr::from_ref(self).cast::<Task>() }
+    }
+
+    /// The signals that it blocks.
+    pub fn signal_mask(&self) -> u64 {
+        // Relaxed: its own, or a hint to who sends it a signal.
+        self.signal_mask.load(Ordering::Relaxed)
+    }
+
+    /// Sets what it blocks; called by the goroutine, or by who prepares it.
+    pub fn set_signal_mask(&self, mask: u64) {
+        // Relaxed: as above.
+        self.signal_mask.store(mask, Ordering::Relaxed);
     }
 
     /// Whether its stack is in use on some M at this moment (G3).
@@ -306,6 +324,9 @@ fn blank() -> G {
         ended: Cell::new(false),
         migrations: Cell::new(0),
         last_m: Cell::new(u32::MAX),
+        signal_mask: AtomicU64::new(0),
+        signals_pending: AtomicU64::new(0),
+        signal_waiter: AtomicI32::new(0),
     }
 }
 
@@ -320,4 +341,6 @@ pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: 
     g.ended.set(false);
     g.migrations.set(0);
     g.last_m.set(u32::MAX);
+    // Relaxed: nobody knows the goroutine yet.
+    g.signals_pending.store(0, Ordering::Relaxed);
 }

@@ -18,6 +18,7 @@ mod m;
 mod netpoll;
 mod overflow;
 mod p;
+mod plain;
 mod preempt;
 mod processors;
 mod sched;
@@ -42,6 +43,11 @@ fn template() -> &'static Template {
     TEMPLATE
         .get()
         .expect("the template is found before any goroutine starts")
+}
+
+/// Whether the template is known, and so what a thread control block looks like.
+fn is_started() -> bool {
+    TEMPLATE.get().is_some()
 }
 
 /// Starts the runtime: once, before any goroutine. `processors` is GOMAXPROCS; `None`: as many as the

@@ -16,6 +16,7 @@ use crate::find_work;
 use crate::g::{self, G};
 use crate::m::{self, M};
 use crate::p::{self, P};
+use crate::plain;
 use crate::preempt::{self, Section};
 use crate::slot;
 use crate::thread_tls;
@@ -41,9 +42,20 @@ pub fn current() -> Option<&'static G> {
     CURRENT.get()
 }
 
-/// Makes the caller no goroutine: in a forked child, only the thread that forked lives on.
-pub fn forget_current() {
-    CURRENT.set(None);
+/// Makes the caller no goroutine, or its own again ([`crate::plain`]).
+pub fn set_current(g: Option<&'static G>) {
+    CURRENT.set(g);
+}
+
+/// The goroutine whose thread control block is at `fs`, which a `pthread_t` of a goroutine is.
+///
+/// # Safety
+/// `fs` is the FS base of a slot.
+pub unsafe fn owner_of_thread(fs: usize) -> Option<&'static G> {
+    let cell = (fs as isize + current_offset()) as *const Option<&'static G>;
+    // SAFETY: the place of CURRENT in that block (W5). Its owner may change it at this moment, to
+    // none and back.
+    unsafe { cell.read_volatile() }
 }
 
 /// How far from the FS base [`CURRENT`] lies, in every thread.
@@ -398,6 +410,7 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
         None => g::take_one()?,
     };
     g::prepare(g, options, entry, class);
+    g.set_signal_mask(current().map_or_else(gaggle_sys::signal::mask, G::signal_mask));
     // Relaxed: a count; whoever waits for goroutines to end synchronises by other means.
     LIVE.fetch_add(1, Ordering::Relaxed);
     Ok(g)
@@ -426,6 +439,11 @@ unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
     if let Some(entry) = g.entry.take() {
         // The entry reports its own panic to whoever joins; one that escapes ends only this goroutine.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(entry));
+    }
+    if plain::is_child() {
+        // A forked child's only thread ends, and so does the child.
+        thread_tls::run_destructors(g);
+        std::process::exit(0);
     }
     end(g)
 }

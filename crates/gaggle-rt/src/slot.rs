@@ -34,7 +34,7 @@ const CLASSES: std::ops::RangeInclusive<u8> = 18..=30;
 const SLAB_BYTES: std::ops::RangeInclusive<usize> = 64 << 20..=4 << 30;
 
 /// Thread numbers of goroutines begin above those of the kernel (`PID_MAX_LIMIT` is 2^22).
-const TID_BASE: u32 = 1 << 22;
+pub const TID_BASE: u32 = 1 << 22;
 
 /// See the module's text. Slots live for ever.
 #[derive(Debug)]

@@ -29,12 +29,17 @@ pub fn wall() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
-/// Sleeps this OS thread.
-pub fn sleep(nanos: u64) {
-    let time = libc::timespec {
+/// Nanoseconds as a clock's time specification.
+pub fn timespec_of(nanos: u64) -> libc::timespec {
+    libc::timespec {
         tv_sec: (nanos / 1_000_000_000) as libc::time_t,
         tv_nsec: (nanos % 1_000_000_000) as libc::c_long,
-    };
+    }
+}
+
+/// Sleeps this OS thread.
+pub fn sleep(nanos: u64) {
+    let time = timespec_of(nanos);
     // SAFETY: nanosleep reads one timespec and may ignore the null remainder.
     unsafe {
         crate::call::raw(

@@ -22,5 +22,6 @@ pub mod message;
 pub mod poller;
 pub mod quota;
 pub mod raw_lock;
+pub mod signal;
 pub mod stack;
 pub mod thread;

@@ -1,44 +1,27 @@
 //! The OS threads that run goroutines: their signal mask, and what the kernel says they do.
 
 use crate::call::raw;
+use crate::signal;
 
-/// Signals that an instruction of the thread itself raises, which must reach it; the profiler's; and
-/// the one that preempts.
-const RECEIVED: [i32; 9] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGSYS,
-    libc::SIGPROF,
-    crate::interrupt::SIGNAL,
-];
+/// Signals that must reach an OS thread that runs goroutines: those that an instruction of the thread
+/// itself raises, SIGPROF, SIGURG (by which the monitor interrupts a goroutine), and the one by which
+/// libc makes all OS threads take part in `setuid` and its like.
+const WANTED: signal::Set = signal::only(libc::SIGSEGV)
+    | signal::only(libc::SIGBUS)
+    | signal::only(libc::SIGFPE)
+    | signal::only(libc::SIGILL)
+    | signal::only(libc::SIGTRAP)
+    | signal::only(libc::SIGABRT)
+    | signal::only(libc::SIGSYS)
+    | signal::only(libc::SIGPROF)
+    | signal::only(libc::SIGURG)
+    | signal::only(signal::OF_LIBC[1]);
 
-/// Blocks every signal on the calling OS thread but those it raises itself, SIGPROF and the one that
-/// preempts, so that
-/// the kernel delivers the process's signals to a thread that is in no goroutine: a handler never
-/// runs on a goroutine's stack or in the middle of a switch.
+/// Blocks every other signal on the calling OS thread, so that the kernel delivers the process's
+/// signals to a thread that is in no goroutine: a handler of the program never runs in the middle of
+/// a switch.
 pub fn block_asynchronous_signals() {
-    let mut mask = !0u64;
-    for signal in RECEIVED {
-        mask &= !(1 << (signal - 1));
-    }
-    // SAFETY: the kernel reads eight bytes of mask; the old mask is not asked for.
-    unsafe {
-        raw(
-            libc::SYS_rt_sigprocmask,
-            [
-                libc::SIG_BLOCK as usize,
-                &raw const mask as usize,
-                0,
-                8,
-                0,
-                0,
-            ],
-        )
-    };
+    signal::set_mask(!WANTED);
 }
 
 /// Makes `[lowest, lowest + bytes)` the calling OS thread's alternate signal stack.

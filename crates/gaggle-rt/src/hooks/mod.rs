@@ -15,10 +15,13 @@
 mod descriptor;
 mod file;
 mod futex;
+mod identity;
 mod io;
 mod mutex;
 mod poll;
+mod process;
 mod resolve;
+pub mod signal;
 mod sleep;
 mod socket;
 mod thread;
@@ -34,12 +37,15 @@ pub fn start() {
     // SAFETY: registers a handler that only clears a thread-local variable.
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     thread::resolve_all();
+    process::resolve_all();
+    signal::start();
+    identity::start();
     mutex::resolve_all();
 }
 
 /// In a forked child the runtime's other threads are gone: the one that lives on is no goroutine (K1).
 unsafe extern "C" fn after_fork_in_child() {
-    crate::sched::forget_current();
+    crate::plain::in_child();
 }
 
 /// Sets the calling thread's (or goroutine's) errno.
