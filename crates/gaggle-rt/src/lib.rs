@@ -65,8 +65,9 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
     netpoll::start().map_err(failed)?;
     p::make_table().map_err(failed)?;
-    preempt::start(&modules).map_err(failed)?;
+    // First what the program has set for our signal is noted, then it is ours.
     hooks::start();
+    preempt::start(&modules).map_err(failed)?;
     overflow::install().map_err(failed)?;
     let processors = processors::start(processors);
     // One M for each P, and a spare for the first blocking call.
