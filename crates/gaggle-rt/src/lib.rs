@@ -7,6 +7,7 @@
 
 mod alt_stack;
 mod blocking;
+mod borrow;
 mod find_work;
 mod foreign;
 mod g;
@@ -28,6 +29,7 @@ mod sysmon;
 mod thread_tls;
 mod timers;
 
+pub use borrow::with_machine_storage;
 pub use green::{Green, Timer};
 pub use lock::Lock;
 pub use self_check::Refusal;

@@ -343,3 +343,17 @@ pub(crate) fn suspensions() -> u64 {
         _ => 0,
     }
 }
+
+/// What the backend has counted, for our own tests.
+pub(crate) fn figures() -> crate::testing::Figures {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => crate::testing::Figures {
+            suspensions: gaggle_rt::suspensions(),
+            migrations: gaggle_rt::migrations(),
+            hand_offs: gaggle_rt::hand_offs(),
+            machines: gaggle_rt::machines(),
+        },
+        _ => crate::testing::Figures::default(),
+    }
+}

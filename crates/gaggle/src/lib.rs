@@ -23,6 +23,7 @@
 // The macros name this crate by its path, in its own tests too.
 extern crate self as gaggle;
 
+pub mod alloc;
 mod backend;
 mod block_on;
 mod builder;

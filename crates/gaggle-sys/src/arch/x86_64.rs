@@ -179,6 +179,54 @@ pub unsafe fn load_fs_base(base: usize) {
     unsafe { asm!("wrfsbase {}", in(reg) base, options(nostack, preserves_flags)) }
 }
 
+/// Calls `function(argument)` with the FS base `fs`, and goes back to `back`, the caller's own, after.
+///
+/// It is one block of assembly, so that no compiler can move the reading of a thread-local address over
+/// either change: whatever `function` does lies behind a call that nothing is known of. Malloc's words
+/// come along and back (W1), as the same OS thread's.
+///
+/// # Safety
+/// `back` is the calling thread's FS base. `fs` belongs to a context of this OS thread that does not run
+/// meanwhile, and holds a complete thread control block. `function` returns, does not unwind, and does
+/// not switch stacks. W2 holds.
+#[unsafe(naked)]
+pub unsafe extern "C" fn call_with_fs_base(
+    fs: usize,
+    back: usize,
+    function: unsafe extern "C" fn(*mut ()),
+    argument: *mut (),
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbx, -16",
+        "mov rbx, rsi",
+        "mov rax, [rip + {words}]",
+        "mov r8, [rip + {words} + 8]",
+        "mov r9, fs:[rax]",
+        "mov r10, fs:[r8]",
+        "wrfsbase rdi",
+        "mov fs:[rax], r9",
+        "mov fs:[r8], r10",
+        "mov rdi, rcx",
+        "call rdx", // rsp is a multiple of 16 here: the return address and rbx are on the stack
+        "mov rax, [rip + {words}]",
+        "mov r8, [rip + {words} + 8]",
+        "mov r9, fs:[rax]",
+        "mov r10, fs:[r8]",
+        "wrfsbase rbx",
+        "mov fs:[rax], r9",
+        "mov fs:[r8], r10",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "ret",
+        ".cfi_endproc",
+        words = sym MALLOC_WORDS,
+    )
+}
+
 /// Tells the processor that this is a spin loop.
 #[inline(always)]
 pub fn spin_pause() {
