@@ -1,6 +1,6 @@
 //! Where an M looks for a goroutine to run, and how it sleeps when there is none.
 //!
-//! The search, in order: due timers, the P's own queue, the global queue, the netpoller, the queues
+//! The search, in order: due timers, who woke while every P was busy, the P's own queue, the global queue, the netpoller, the queues
 //! of other Ps. Every [`FAIRNESS_TICKS`]th time the netpoller, the global queue and the oldest of the
 //! own queue come first, so that none of them starves (Go's `schedule` and `findRunnable`,
 //! runtime/proc.go).
@@ -173,14 +173,9 @@ fn find(m: &'static M) -> &'static G {
 
 /// One search without sleeping.
 fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
-    run_timers(p);
+    run_timers(p, p);
     // SAFETY: this M holds the P (P1), for this and the operations on its queue below.
     let pop = || unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
-    if !URGENT.is_empty()
-        && let Some(g) = URGENT.pop()
-    {
-        return Some(from_link(g));
-    }
     if p.tick.get().is_multiple_of(FAIRNESS_TICKS) {
         p.tick.set(p.tick.get().wrapping_add(1));
         poll_now();
@@ -189,6 +184,11 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
         if let Some(g) = fair {
             return Some(from_link(g));
         }
+    }
+    if !URGENT.is_empty()
+        && let Some(g) = URGENT.pop()
+    {
+        return Some(from_link(g));
     }
     if let Some(g) = pop() {
         return Some(g);
@@ -211,15 +211,21 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
     None
 }
 
-/// Readies what is due on `p`; whether there was anything.
-fn run_timers(p: &'static P) -> bool {
-    if p.timers.first_hint() == NEVER {
+/// Readies what is due on `victim`, which may be `p`, the caller's; whether there was anything.
+fn run_timers(victim: &'static P, p: &'static P) -> bool {
+    if victim.timers.first_hint() == NEVER {
         return false;
     }
     let mut ready = Batch::new();
-    p.timers.run(clock::now(), &mut ready);
+    victim.timers.run(clock::now(), &mut ready);
     let any = !ready.is_empty();
-    sched::ready_batch(ready);
+    // Who has slept until now is late by as much as those before it compute.
+    if p.queue.is_empty() {
+        sched::ready_batch(ready);
+    } else if any {
+        crate::preempt::ready_urgent(ready);
+        notify();
+    }
     any
 }
 
@@ -251,7 +257,7 @@ fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
             if let Some(g) = unsafe { victim.queue.steal_into(&p.queue, last) } {
                 return Some(from_link(g));
             }
-            if last && run_timers(victim) {
+            if last && run_timers(victim, p) {
                 // SAFETY: as above; the timers' goroutines were put into this P's queue.
                 return unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
             }
