@@ -34,7 +34,7 @@ use gaggle_sys::glibc::modules::Module;
 use gaggle_sys::{affinity, futex, interrupt};
 use std::ffi::{c_int, c_void};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 // ---- Sections ----
 
@@ -133,6 +133,22 @@ const SLICE_NANOS: u64 = 10_000_000;
 static SLICE: AtomicU64 = AtomicU64::new(SLICE_NANOS);
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 
+/// Suspension: the default.
+const WAY_SUSPEND: u32 = 0;
+/// The goroutine only loses its P and goes on as a thread among others, for comparison.
+const WAY_HAND_OFF: u32 = 1;
+/// The goroutine is made to call the scheduler where it is, as Go does, for comparison: unsound where
+/// user code holds what another goroutine needs to go on without the scheduler's knowing, such as a
+/// malloc of its own.
+const WAY_SWITCH: u32 = 2;
+
+static WAY: AtomicU32 = AtomicU32::new(WAY_SUSPEND);
+
+fn way() -> u32 {
+    // Relaxed: written before any M runs.
+    WAY.load(Ordering::Relaxed)
+}
+
 /// How long a goroutine may run while others wait, in nanoseconds.
 pub fn slice_nanos() -> u64 {
     // Relaxed: written before any M runs.
@@ -172,6 +188,20 @@ pub fn start(modules: &[Module]) -> std::io::Result<()> {
     if let Some(microseconds) = slice.ok().and_then(|text| text.parse::<u64>().ok()) {
         SLICE.store(microseconds.max(50) * 1000, Ordering::Relaxed);
     }
+    let way = match std::env::var("GAGGLE_PREEMPT").as_deref() {
+        Err(_) | Ok("" | "suspend") => WAY_SUSPEND,
+        Ok("handoff") => WAY_HAND_OFF,
+        Ok("async") => {
+            gaggle_sys::arch::prepare_interrupted_calls();
+            WAY_SWITCH
+        }
+        Ok(other) => {
+            return Err(std::io::Error::other(format!(
+                "GAGGLE_PREEMPT is {other:?}: it can be suspend, handoff or async"
+            )));
+        }
+    };
+    WAY.store(way, Ordering::Relaxed);
     interrupt::register_barrier()?;
     interrupt::handle(on_signal)
 }
@@ -206,13 +236,13 @@ extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *m
     {
         // SAFETY: this is the handler, and the context its third argument.
         let address = unsafe { interrupt::interrupted_at(context) };
-        preempt(g, m, is_untouched(address));
+        preempt(g, m, context, is_untouched(address));
     }
     m.sections.leave();
 }
 
 /// Ends the turn of `g`, on its own M, in the handler.
-fn preempt(g: &'static G, m: &'static M, in_libc: bool) {
+fn preempt(g: &'static G, m: &'static M, context: *mut c_void, in_libc: bool) {
     let Some(p) = m.p() else {
         if !in_libc {
             suspend(g, m, None);
@@ -224,6 +254,18 @@ fn preempt(g: &'static G, m: &'static M, in_libc: bool) {
     }
     // Relaxed: written by the monitor before it sent the signal; a stale answer is harmless.
     let early = m.preemption.early.load(Ordering::Relaxed);
+    let way = way();
+    if way == WAY_SWITCH && !in_libc {
+        let limit = g.slot.get().map_or(usize::MAX >> 1, |slot| slot.base);
+        // SAFETY: this is the handler, and the goroutine was interrupted on its own stack, outside
+        // sections and libc; the way's contract says that no handler of the program runs on Ms.
+        unsafe { interrupt::call_at_return(context, limit, yield_for_others) };
+        return;
+    }
+    if early && !m::any_idle() {
+        crate::sysmon::want_machine();
+        return; // who woke stays first in the queue of the urgent
+    }
     let Some(next) = next_for(p, early) else {
         return;
     };
@@ -239,13 +281,26 @@ fn preempt(g: &'static G, m: &'static M, in_libc: bool) {
             }
         },
     };
-    if in_libc {
+    if in_libc || way == WAY_HAND_OFF {
         lose(m);
         pass(p, next, heir);
     } else {
         m.preemption.keeps_turn.store(early, Ordering::Relaxed);
         suspend(g, m, Some((p, next, heir)));
     }
+}
+
+/// What an interrupted goroutine calls by [`WAY_SWITCH`].
+extern "C" fn yield_for_others() {
+    let Some(g) = sched::current() else { return };
+    if g.task.is_armed() {
+        return;
+    }
+    enter(g);
+    // Relaxed: a figure to report.
+    SUSPENSIONS.fetch_add(1, Ordering::Relaxed);
+    sched::preempted(g);
+    leave(g);
 }
 
 /// V6: counts one more look in libc during this turn; whether it is enough.

@@ -31,6 +31,36 @@ pub unsafe fn interrupted_at(context: *mut c_void) -> usize {
     context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
 }
 
+/// Makes the interrupted code call `function` before it goes on, once the handler has returned; whether
+/// its stack, which ends at `limit`, has room for that.
+///
+/// # Safety
+/// As for [`interrupted_at`]; the code that was interrupted runs on a stack that ends at `limit`, and
+/// `function` may be called between any two of its instructions.
+pub unsafe fn call_at_return(
+    context: *mut c_void,
+    limit: usize,
+    function: extern "C" fn(),
+) -> bool {
+    // SAFETY: the caller's contract: the third argument of an SA_SIGINFO handler.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    let registers = &mut context.uc_mcontext.gregs;
+    let stack_pointer = registers[libc::REG_RSP as usize] as usize;
+    if stack_pointer < limit + crate::arch::INTERRUPTED_CALL_BYTES {
+        return false;
+    }
+    let words = [
+        function as *const () as usize,
+        registers[libc::REG_RIP as usize] as usize,
+    ];
+    let place = (stack_pointer - 128 - size_of_val(&words)) as *mut [usize; 2];
+    // SAFETY: below the red zone of the interrupted stack, which has room as was just seen.
+    unsafe { place.write_unaligned(words) };
+    registers[libc::REG_RSP as usize] = place as i64;
+    registers[libc::REG_RIP as usize] = crate::arch::interrupted_call as *const () as i64;
+    true
+}
+
 /// Sends [`SIGNAL`] to one OS thread of this process; whether there is such a thread.
 pub fn send(thread_id: i32) -> bool {
     // SAFETY: takes numbers only.

@@ -103,3 +103,173 @@ fn suspended_goroutines_end_right() {
         );
     });
 }
+
+/// `nanosleep` by an instruction of our own: no hook sees it. Answers the kernel's word.
+fn raw_nanosleep(time: &libc::timespec) -> isize {
+    let result: isize;
+    // SAFETY: the kernel's calling convention; nanosleep reads one timespec and ignores the null.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") libc::SYS_nanosleep => result,
+            in("rdi") std::ptr::from_ref(time), in("rsi") 0,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+#[test]
+fn raw_system_calls_keep_no_processor_and_are_not_interrupted() {
+    on_two_processors(
+        "raw_system_calls_keep_no_processor_and_are_not_interrupted",
+        || {
+            let time = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 200_000_000,
+            };
+            let begun = std::time::Instant::now();
+            let sleepers: Vec<_> = (0..40)
+                .map(|_| gaggle::go(move || raw_nanosleep(&time)))
+                .collect();
+            // Runs only if one of the two processors is taken from a sleeper.
+            gaggle::go(|| ()).join().expect("it does not panic");
+            for sleeper in sleepers {
+                assert_eq!(sleeper.join().expect("it does not panic"), 0, "EINTR");
+            }
+            // One after the other on two processors they would take 4 s.
+            assert!(begun.elapsed() < Duration::from_secs(3));
+        },
+    );
+}
+
+/// Holds values in all vector registers that the machine has over a long computation without a call.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn vectors_are_kept(seed: u64, rounds: u64) -> bool {
+    use std::arch::x86_64::{
+        __m256i, _mm256_add_epi64, _mm256_set1_epi64x, _mm256_storeu_si256, _mm256_xor_si256,
+    };
+    let mut lanes: [__m256i; 12] =
+        std::array::from_fn(|lane| _mm256_set1_epi64x((seed + lane as u64) as i64));
+    let mut plain: [u64; 12] = std::array::from_fn(|lane| seed + lane as u64);
+    let one = _mm256_set1_epi64x(0x9e37_79b9);
+    for round in 0..rounds {
+        let mask = _mm256_set1_epi64x(round as i64);
+        for lane in &mut lanes {
+            *lane = _mm256_xor_si256(_mm256_add_epi64(*lane, one), mask);
+        }
+        for lane in &mut plain {
+            *lane = lane.wrapping_add(0x9e37_79b9) ^ round;
+        }
+    }
+    lanes.iter().zip(plain).all(|(lane, wanted)| {
+        let mut words = [0u64; 4];
+        // SAFETY: room for 32 bytes, unaligned as the instruction allows.
+        unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), *lane) };
+        words.iter().all(|&word| word == wanted)
+    })
+}
+
+#[test]
+fn vector_registers_survive_suspension() {
+    on_two_processors("vector_registers_survive_suspension", || {
+        if !std::arch::is_x86_feature_detected!("avx2") {
+            println!("skipped: this processor has no AVX2");
+            return;
+        }
+        let before = gaggle::runtime::suspensions();
+        let workers: Vec<_> = (0..16)
+            .map(|seed| {
+                // SAFETY: the processor has AVX2, as was just asked.
+                gaggle::go(move || unsafe { vectors_are_kept(seed * 1_000, 2_000_000) })
+            })
+            .collect();
+        for worker in workers {
+            assert!(worker.join().expect("it does not panic"));
+        }
+        assert!(
+            gaggle::runtime::suspensions() > before,
+            "nobody was suspended"
+        );
+    });
+}
+
+#[test]
+fn who_computes_in_libc_gives_way_too() {
+    on_two_processors("who_computes_in_libc_gives_way_too", || {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let hogs: Vec<_> = (0..4)
+            .map(|_| {
+                gaggle::go(|| {
+                    // Nearly all of the time is spent in one function of libc.
+                    let from = vec![1u8; 8 << 20];
+                    let mut to = vec![0u8; 8 << 20];
+                    while !STOP.load(Ordering::Relaxed) {
+                        to.copy_from_slice(black_box(&from));
+                    }
+                    to[0]
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            gaggle::go(|| ()).join().expect("it does not panic");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        STOP.store(true, Ordering::Relaxed);
+        for hog in hogs {
+            assert_eq!(hog.join().expect("it does not panic"), 1);
+        }
+    });
+}
+
+#[test]
+fn the_process_ends_with_suspended_goroutines() {
+    on_two_processors("the_process_ends_with_suspended_goroutines", || {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        for _ in 0..10 {
+            drop(gaggle::go(|| spin(&NEVER)));
+        }
+        while gaggle::runtime::suspensions() < 5 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let status = std::process::Command::new("true").status();
+        assert!(status.expect("a process can be started").success());
+        // The test's child process exits while ten goroutines compute.
+    });
+}
+
+#[test]
+fn the_other_ways_of_preemption_work_as_well() {
+    for (name, way) in [("hand_off_way", "handoff"), ("asynchronous_way", "async")] {
+        let test = "the_other_ways_of_preemption_work_as_well";
+        if support::is_child(test) {
+            assert_eq!(gaggle::runtime::backend_name(), "green");
+            static STOP: AtomicBool = AtomicBool::new(false);
+            let hogs: Vec<_> = (0..6).map(|_| gaggle::go(|| spin(&STOP))).collect();
+            for _ in 0..50 {
+                std::thread::sleep(Duration::from_millis(1));
+                gaggle::go(|| ()).join().expect("it does not panic");
+            }
+            STOP.store(true, Ordering::Relaxed);
+            for hog in hogs {
+                hog.join().expect("it does not panic");
+            }
+            return;
+        }
+        if gaggle::runtime::backend_name() == "green" {
+            let variables = [
+                ("GAGGLE_PREEMPT", Some(way)),
+                ("GAGGLE_MAXPROCS", Some("2")),
+                ("GAGGLE_TEST_SLICE_MICROSECONDS", Some("300")),
+            ];
+            let output = support::run_child(test, &variables);
+            assert!(
+                output.status.success(),
+                "{name}: {}",
+                support::said(&output)
+            );
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod x86_64;
 
 pub use x86_64::{
-    EntryPoint, call_with_fs_base, fs_base, initial_stack, load_fs_base, set_malloc_words,
-    spin_pause, switch, syscall6,
+    EntryPoint, INTERRUPTED_CALL_BYTES, call_with_fs_base, fs_base, initial_stack,
+    interrupted_call, load_fs_base, prepare_interrupted_calls, set_malloc_words, spin_pause,
+    switch, syscall6,
 };

@@ -23,6 +23,7 @@
 
 use std::arch::{asm, naked_asm};
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where malloc's two words lie, as offsets from the FS base. Written once, before the first switch.
 #[repr(C)]
@@ -155,6 +156,86 @@ pub unsafe fn initial_stack(top: usize, entry: EntryPoint, argument: *mut ()) ->
     // SAFETY: `base` and the 16 bytes above it are within the 80 below `top`, aligned to 16.
     unsafe { (base as *mut [u64; 2]).write([0; 2]) };
     stack_pointer
+}
+
+/// Bytes that `xsave` writes on this processor; 0: not asked for yet.
+static XSAVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// The most that [`interrupted_call`] and what it calls may need below an interrupted stack pointer.
+pub const INTERRUPTED_CALL_BYTES: usize = 32 << 10;
+
+/// Asks the processor what [`interrupted_call`] needs; before the first use of it.
+pub fn prepare_interrupted_calls() {
+    // CPUID leaf 0xd, subleaf 0: EBX is the size for the states that are enabled (Intel SDM volume 1,
+    // chapter 13).
+    let bytes = std::arch::x86_64::__cpuid_count(0xd, 0).ebx as usize;
+    // Relaxed: written before the first preemption.
+    XSAVE_BYTES.store(bytes + 64, Ordering::Relaxed);
+}
+
+/// Where code goes on that was interrupted to make a call: all of its registers are kept, the call is
+/// made, and it goes on where it was. On entry the stack holds the function and, above, the address
+/// that was interrupted; above that the red zone of 128 bytes.
+///
+/// # Safety
+/// Entered only through a signal frame that was prepared so.
+#[unsafe(naked)]
+pub unsafe extern "C" fn interrupted_call() {
+    naked_asm!(
+        "pushfq",
+        "push rax",
+        "push rcx",
+        "push rdx",
+        "push rbx",
+        "push rbp",
+        "push rsi",
+        "push rdi",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "cld",
+        "mov rbp, rsp",
+        "mov rbx, [rbp + 128]", // the function: above 16 words
+        "sub rsp, [rip + {bytes}]",
+        "and rsp, -64",
+        // The header of the area must be zero before it is written to.
+        "xor eax, eax",
+        "lea rdi, [rsp + 512]",
+        "mov ecx, 8",
+        "rep stosq",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xsave64 [rsp]",
+        "call rbx",
+        "mov eax, -1",
+        "mov edx, -1",
+        "xrstor64 [rsp]",
+        "mov rsp, rbp",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdi",
+        "pop rsi",
+        "pop rbp",
+        "pop rbx",
+        "pop rdx",
+        "pop rcx",
+        "pop rax",
+        "popfq",
+        "lea rsp, [rsp + 8]", // past the function, with the flags as they were
+        "ret 128",            // and past the red zone
+        bytes = sym XSAVE_BYTES,
+    )
 }
 
 /// This thread's FS base: the address of its thread control block, which holds its own address first.
