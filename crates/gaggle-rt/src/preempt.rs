@@ -218,7 +218,12 @@ fn is_untouched(address: usize) -> bool {
 /// How often a goroutine is spared in libc within a turn before it loses its P (V6).
 const SPARED_IN_LIBC: u32 = 20;
 
-extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: this is the handler of SIGURG, with the kernel's own arguments.
+    if unsafe { crate::hooks::signal::is_foreign(info) } {
+        // SAFETY: as above.
+        return unsafe { crate::hooks::signal::foreign_own_signal(signal, info, context) };
+    }
     // On an M's own stack, a foreign thread, or in a forked child: nothing to do.
     let Some(g) = sched::current() else { return };
     let m = g.machine();

@@ -10,6 +10,7 @@
 //! `pthread_key_create` and `pthread_key_delete`.
 
 use crate::g::G;
+use crate::hooks::loader;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -22,11 +23,14 @@ pub type DestructorFn = unsafe extern "C" fn(*mut c_void);
 pub struct Destructor {
     function: DestructorFn,
     object: *mut c_void,
+    /// What keeps its library loaded until it has run; null: it is the program's own.
+    library: *mut c_void,
     next: *mut Destructor,
 }
 
-/// Registers a destructor with the calling goroutine; `false` where memory is out.
-pub fn register(g: &G, function: DestructorFn, object: *mut c_void) -> bool {
+/// Registers a destructor with the calling goroutine; `false` where memory is out. `module` is an address
+/// in the library that it belongs to, which stays loaded meanwhile (null: the program itself).
+pub fn register(g: &G, function: DestructorFn, object: *mut c_void, module: *mut c_void) -> bool {
     // SAFETY: malloc may be asked for any size; this is a goroutine, not a scheduler's stack.
     let node = unsafe { libc::malloc(size_of::<Destructor>()) }.cast::<Destructor>();
     if node.is_null() {
@@ -37,6 +41,7 @@ pub fn register(g: &G, function: DestructorFn, object: *mut c_void) -> bool {
         node.write(Destructor {
             function,
             object,
+            library: loader::keep_loaded(module),
             next: g.destructors.get(),
         })
     };
@@ -82,6 +87,7 @@ pub fn run_destructors(g: &G) {
         }
     }
     run_list(g);
+    loader::forget_errors();
 }
 
 fn run_list(g: &G) {
@@ -94,6 +100,7 @@ fn run_list(g: &G) {
         let Destructor {
             function,
             object,
+            library,
             next,
         } = unsafe { node.read() };
         g.destructors.set(next);
@@ -101,6 +108,7 @@ fn run_list(g: &G) {
         unsafe { libc::free(node.cast()) };
         // SAFETY: registered for this object on this goroutine, and called once.
         unsafe { function(object) };
+        loader::let_go(library);
     }
 }
 

@@ -7,58 +7,14 @@
 
 mod support;
 
+use support::migrate::{in_goroutines, migrate, on_three};
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// Runs `body` on the green backend with three processors, in a child process.
-fn on_three(name: &str, body: impl FnOnce()) {
-    if support::is_child(name) {
-        assert_eq!(gaggle::runtime::backend_name(), "green");
-        assert_eq!(gaggle::runtime::gomaxprocs(None), 3);
-        body();
-    } else if gaggle::runtime::backend_name() == "green" {
-        let output = support::run_child(name, &[("GAGGLE_MAXPROCS", Some("3"))]);
-        assert!(output.status.success(), "{}", support::said(&output));
-    }
-}
-
-/// How often the calling goroutine has moved.
-fn moves() -> u32 {
-    gaggle::runtime::own_migrations()
-}
-
-/// Returns on another OS thread than it was called on, at some time or other.
-fn migrate() {
-    let before = moves();
-    while moves() == before {
-        std::thread::sleep(Duration::from_micros(20));
-    }
-}
-
-/// Runs `body` in `count` goroutines and answers how often they moved in all.
-fn in_goroutines(count: usize, body: impl Fn(usize) + Send + Sync + 'static) -> u32 {
-    let body = Arc::new(body);
-    let handles: Vec<_> = (0..count)
-        .map(|index| {
-            let body = body.clone();
-            gaggle::go(move || {
-                body(index);
-                moves()
-            })
-        })
-        .collect();
-    let moved = handles
-        .into_iter()
-        .map(|handle| handle.join().expect("no goroutine panics"))
-        .sum();
-    assert!(moved > 0, "a goroutine migrated");
-    moved
-}
 
 static DROPPED: AtomicU32 = AtomicU32::new(0);
 

@@ -17,6 +17,7 @@ mod file;
 mod futex;
 mod identity;
 mod io;
+pub mod loader;
 mod mutex;
 mod poll;
 mod process;
@@ -37,6 +38,7 @@ pub fn start() {
     // SAFETY: registers a handler that only clears a thread-local variable.
     unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     thread::resolve_all();
+    loader::resolve_all();
     process::resolve_all();
     signal::start();
     identity::start();

@@ -102,6 +102,18 @@ unsafe fn call_handler(handler: usize, signal: c_int, info: *mut siginfo_t, cont
     unsafe { handler(signal, info, context) };
 }
 
+/// Whether somebody else than the runtime sent this SIGURG: the kernel, for a socket's urgent data, or
+/// another process.
+///
+/// # Safety
+/// `info` is what the handler was called with.
+pub unsafe fn is_foreign(info: *const siginfo_t) -> bool {
+    // SAFETY: the caller's contract.
+    let info = unsafe { &*info };
+    // SAFETY: a signal that a process sent carries the sender's number.
+    info.si_code != libc::SI_TKILL || unsafe { info.si_pid() } != signal::process_id()
+}
+
 /// For the runtime's own handler of SIGURG, when it was not the runtime that sent it (S5). Called with
 /// the handler's own arguments.
 ///

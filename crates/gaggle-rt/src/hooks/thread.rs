@@ -51,7 +51,7 @@ pub unsafe extern "C" fn __cxa_thread_atexit_impl(
     module: *mut c_void,
 ) -> c_int {
     if let Some(g) = plain::owner() {
-        return if thread_tls::register(g, function, object) {
+        return if thread_tls::register(g, function, object, module) {
             0
         } else {
             -1

@@ -77,3 +77,15 @@ pub fn loaded() -> Vec<Module> {
     unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut modules).cast()) };
     modules
 }
+
+/// Whether `address` lies in the program itself, and not in a library that it loaded; null counts as
+/// the program's.
+pub fn is_in_program(address: usize) -> bool {
+    unsafe extern "C" {
+        // The linker's names for the program's first byte and for the one after its last.
+        static __executable_start: u8;
+        static _end: u8;
+    }
+    let program = &raw const __executable_start as usize..&raw const _end as usize;
+    address == 0 || program.contains(&address)
+}

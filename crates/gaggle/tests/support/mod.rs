@@ -8,6 +8,11 @@
     reason = "each test binary compiles this file, and none needs all of it"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod migrate;
+#[cfg(target_os = "linux")]
+pub mod native;
+
 use std::process::{Command, Output};
 
 /// Tells the child's half that it is one.
