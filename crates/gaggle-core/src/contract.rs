@@ -35,6 +35,74 @@ pub struct SpawnOptions {
     pub location: &'static Location<'static>,
 }
 
+/// What a task is about to wait for: for dumps, in Go's words where the meaning is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WaitReason {
+    /// Nobody said.
+    Unknown = 0,
+    /// In a run queue, or on its way into one.
+    Runnable,
+    /// A value from a channel.
+    ChanReceive,
+    /// Room in a channel.
+    ChanSend,
+    /// Whichever of several operations can go first.
+    Select,
+    /// Nothing that could ever come: a select without arms, a channel that never becomes ready.
+    Never,
+    /// A point in time.
+    Sleep,
+    /// A descriptor.
+    Io,
+    /// A word of memory: std's locks, condition variables, `thread::park`, ...
+    Futex,
+    /// A mutex of C.
+    Mutex,
+    /// Permits of a semaphore, or the end of a wait group.
+    Semaphore,
+    /// Its permit: `park`, a future's waker.
+    Park,
+    /// The end of another goroutine.
+    Join,
+    /// A call that blocks the OS thread.
+    Call,
+    /// The point in time at which it is to begin.
+    Timer,
+}
+
+impl WaitReason {
+    /// All of them, each at the place of its number.
+    const ALL: [(WaitReason, &'static str); 15] = [
+        (WaitReason::Unknown, "waiting"),
+        (WaitReason::Runnable, "runnable"),
+        (WaitReason::ChanReceive, "chan receive"),
+        (WaitReason::ChanSend, "chan send"),
+        (WaitReason::Select, "select"),
+        (WaitReason::Never, "select (no cases)"),
+        (WaitReason::Sleep, "sleep"),
+        (WaitReason::Io, "IO wait"),
+        (WaitReason::Futex, "futex wait"),
+        (WaitReason::Mutex, "sync.Mutex.Lock"),
+        (WaitReason::Semaphore, "semacquire"),
+        (WaitReason::Park, "park"),
+        (WaitReason::Join, "join"),
+        (WaitReason::Call, "syscall"),
+        (WaitReason::Timer, "timer"),
+    ];
+
+    /// The reason with this number; [`WaitReason::Unknown`] where there is none.
+    pub fn from_number(number: u8) -> Self {
+        let found = Self::ALL.get(usize::from(number));
+        found.map_or(WaitReason::Unknown, |&(reason, _)| reason)
+    }
+
+    /// How dumps call it.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
 /// The operations of a backend.
 pub trait Runtime: Sized + 'static {
     /// The lock of short critical sections.
@@ -56,6 +124,10 @@ pub trait Runtime: Sized + 'static {
     /// [`TIMED_OUT`] as its token and readies the task. `ticket` is the calling task's and has been
     /// taken for this wait. Afterwards [`Ticket::token`] tells which claim won.
     fn park_until(ticket: Ticket<Self>, deadline: Nanos);
+
+    /// Says what the calling task is about to park for; only dumps read it.
+    #[inline]
+    fn note_wait(_reason: WaitReason) {}
 
     /// Makes `task` runnable, or its next `park` return at once (T4).
     ///

@@ -21,7 +21,7 @@
 //!
 //! Source: `selectgo` in Go's `runtime/select.go`; S5 counts the ready arms where Go shuffles all.
 
-use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::task::{Claimed, Ticket};
 use crate::wait_queue::wait;
 use std::cell::Cell;
@@ -119,7 +119,7 @@ pub fn select<R: Runtime>(
         let ticket = Ticket::take();
         arms.enqueue(ticket);
         arms.unlock();
-        wait(ticket, wake_at);
+        wait(ticket, wake_at, WaitReason::Select);
         let token = ticket.token();
         arms.dequeue(token);
         if token != TIMED_OUT {

@@ -18,7 +18,7 @@
 //!
 //! Source: the `sudog` lists of Go's `runtime/chan.go`.
 
-use crate::contract::Runtime;
+use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
 use crate::task::{Claimed, Ticket};
 use std::cell::Cell;
 use std::ptr;
@@ -233,10 +233,11 @@ impl<R: Runtime, P: Copy> ClaimedChain<R, P> {
 }
 
 /// Parks the calling task until its ticket is claimed, by another task or by `deadline`.
-pub(crate) fn wait<R: Runtime>(ticket: Ticket<R>, deadline: crate::contract::Nanos) {
+pub(crate) fn wait<R: Runtime>(ticket: Ticket<R>, deadline: Nanos, reason: WaitReason) {
+    R::note_wait(reason);
     // A frame that unwinds here would leave its waiter behind in a queue, dangling (W3).
     let abort = AbortOnUnwind;
-    if deadline == crate::contract::NEVER {
+    if deadline == NEVER {
         R::park();
     } else {
         R::park_until(ticket, deadline);

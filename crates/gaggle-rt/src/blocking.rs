@@ -14,6 +14,7 @@ use crate::m::M;
 use crate::p::{self, P};
 use crate::preempt;
 use crate::sched;
+use gaggle_core::contract::WaitReason;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 static HAND_OFFS: AtomicU64 = AtomicU64::new(0);
@@ -44,8 +45,10 @@ pub fn in_call<R>(call: impl FnOnce() -> R) -> R {
     // Relaxed: published by `enter`; the monitor uses it to look only.
     p.caller
         .store(m.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
+    g.wait.begin(WaitReason::Call);
     let tick = p.handoff.enter();
     let result = call();
+    g.wait.set(WaitReason::Unknown);
     if !p.handoff.leave(tick) {
         m.forget_p();
         find_processor(g, m);
@@ -60,10 +63,12 @@ pub fn in_long_call<R>(call: impl FnOnce() -> R) -> R {
         return call();
     };
     let m = preempt::enter(g);
+    g.wait.begin(WaitReason::Call);
     if let Some(p) = m.p() {
         give_up(m, p);
     }
     let result = call();
+    g.wait.set(WaitReason::Unknown);
     find_processor(g, m);
     preempt::leave(g);
     result

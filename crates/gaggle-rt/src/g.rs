@@ -13,12 +13,14 @@
 //! - G4: all records can be found at any time, without a lock ([`all`]). One that is found may be no
 //!   goroutine, or become one or another meanwhile: only atomics may be read, or what a protocol
 //!   keeps still ([`gaggle_core::stack_claim`] for the stack's).
+//!   A record whose `id` is 0 is no goroutine; the number is written after all that describes the
+//!   goroutine, and taken back before any of that changes ([`crate::hold`]).
 
 use crate::lock::Lock;
 use crate::m::M;
 use crate::slot::Slot;
 use crate::thread_tls::Destructor;
-use gaggle_core::contract::{Entry, SpawnOptions};
+use gaggle_core::contract::{Entry, SpawnOptions, WaitReason};
 use gaggle_core::injector::{Batch, Link};
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::stack_claim::StackClaim;
@@ -29,7 +31,7 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -41,6 +43,57 @@ pub struct GTimer {
     pub index: Cell<u32>,
     /// Whose heap it is or was in; changed under that heap's lock (M3 of [`crate::timers`]).
     pub processor: AtomicU32,
+}
+
+/// A goroutine's number, which others may read at any time (G4).
+#[derive(Debug)]
+pub struct Id(AtomicU64);
+
+impl Id {
+    /// The number; 0: this record is no goroutine.
+    pub fn get(&self) -> u64 {
+        // Acquire: pairs with the Release in `set`: what describes the goroutine is visible.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Makes the record this goroutine, or (0) none.
+    pub fn set(&self, id: u64) {
+        // Release: pairs with the Acquire in `get`.
+        self.0.store(id, Ordering::Release);
+    }
+}
+
+/// What a goroutine waits for, and since about when: hints for dumps, so all accesses are Relaxed.
+#[derive(Debug)]
+pub struct Wait {
+    reason: AtomicU8,
+    since: AtomicU64,
+}
+
+impl Wait {
+    /// What it waits for, or did last.
+    pub fn reason(&self) -> WaitReason {
+        WaitReason::from_number(self.reason.load(Ordering::Relaxed))
+    }
+
+    /// When that began, in nanoseconds of the coarse clock ([`crate::hold::coarse_now`]).
+    pub fn since(&self) -> u64 {
+        self.since.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is about to wait.
+    #[inline]
+    pub fn begin(&self, reason: WaitReason) {
+        self.reason.store(reason as u8, Ordering::Relaxed);
+        self.since
+            .store(crate::hold::coarse_now(), Ordering::Relaxed);
+    }
+
+    /// Says what it is doing now, if it is not waiting.
+    #[inline]
+    pub fn set(&self, reason: WaitReason) {
+        self.reason.store(reason as u8, Ordering::Relaxed);
+    }
 }
 
 /// A goroutine. `&'static G` is how all parts of the runtime refer to one (G1).
@@ -60,8 +113,8 @@ pub struct G {
     /// Who may touch the stack while it does not run.
     pub stack_claim: StackClaim,
     next: Cell<Option<NonNull<G>>>,
-    /// Its number, from 1, never used again.
-    pub id: Cell<u64>,
+    /// Its number, from 1, never used again (G4).
+    pub id: Id,
     /// What it runs, until it starts.
     pub entry: Cell<Option<Entry>>,
     /// Its stack and thread-local storage, once it has started.
@@ -90,6 +143,12 @@ pub struct G {
     pub signals_pending: AtomicU64,
     /// The OS thread on which it waits for signals; 0: none (S3 there).
     pub signal_waiter: AtomicI32,
+    /// What it waits for.
+    pub wait: Wait,
+    /// The number of the goroutine that started it; 0: an OS thread did.
+    pub parent: Cell<u64>,
+    /// When it was readied, if this time is measured; 0 else.
+    pub ready_at: Cell<u64>,
 }
 
 // SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
@@ -309,7 +368,7 @@ fn blank() -> G {
         suspended_on: AtomicPtr::new(null_mut()),
         stack_claim: StackClaim::new(),
         next: Cell::new(None),
-        id: Cell::new(0),
+        id: Id(AtomicU64::new(0)),
         entry: Cell::new(None),
         slot: Cell::new(None),
         destructors: Cell::new(null_mut()),
@@ -327,13 +386,17 @@ fn blank() -> G {
         signal_mask: AtomicU64::new(0),
         signals_pending: AtomicU64::new(0),
         signal_waiter: AtomicI32::new(0),
+        wait: Wait {
+            reason: AtomicU8::new(0),
+            since: AtomicU64::new(0),
+        },
+        parent: Cell::new(0),
+        ready_at: Cell::new(0),
     }
 }
 
 /// Makes a record from the pool the goroutine that `options` describe.
-pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: u8) {
-    // Relaxed: only uniqueness matters.
-    g.id.set(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1);
+pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: u8, parent: u64) {
     g.entry.set(Some(entry));
     g.name.set(options.name);
     g.location.set(Some(options.location));
@@ -343,4 +406,9 @@ pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: 
     g.last_m.set(u32::MAX);
     // Relaxed: nobody knows the goroutine yet.
     g.signals_pending.store(0, Ordering::Relaxed);
+    g.wait.begin(WaitReason::Runnable);
+    g.parent.set(parent);
+    g.ready_at.set(0);
+    // Relaxed: only uniqueness matters. G4: the number comes last.
+    g.id.set(LAST_ID.fetch_add(1, Ordering::Relaxed) + 1);
 }

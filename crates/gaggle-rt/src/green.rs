@@ -5,7 +5,7 @@ use crate::g::{G, KIND_GOROUTINE};
 use crate::lock::Lock;
 use crate::p;
 use crate::{find_work, sched};
-use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::task::{Task, Ticket};
 use gaggle_sys::clock;
 use std::cell::Cell;
@@ -58,6 +58,13 @@ impl Runtime for Green {
     }
 
     #[inline]
+    fn note_wait(reason: WaitReason) {
+        if let Some(g) = sched::current() {
+            g.wait.begin(reason);
+        }
+    }
+
+    #[inline]
     unsafe fn ready(task: &'static Task) {
         if task.kind() == KIND_GOROUTINE {
             // SAFETY: tasks of this kind belong to goroutines.
@@ -101,6 +108,7 @@ impl Runtime for Green {
         let g = sched::new_goroutine(options, entry).unwrap_or_else(|error| {
             crate::fatal(format_args!("no memory for a timer: {error}"));
         });
+        g.wait.begin(WaitReason::Timer);
         let ticket = Ticket::of(g.as_task());
         let _section = crate::preempt::Section::enter();
         let p = sched::current().and_then(|g| g.machine().p());

@@ -8,11 +8,14 @@
 mod alt_stack;
 mod blocking;
 mod borrow;
+#[allow(dead_code, reason = "fatal dumps, which show all frames, come next")]
+mod dump;
 mod find_work;
 mod foreign;
 mod g;
 mod give_back;
 mod green;
+mod hold;
 mod hooks;
 mod lock;
 mod m;
@@ -120,6 +123,11 @@ pub fn switch_preemption_off() {
 /// How many OS threads run goroutines, or are kept for that.
 pub fn machines() -> usize {
     m::count() as usize
+}
+
+/// All goroutines with their stacks, the caller's first, in the format of Go's dumps.
+pub fn stack_dump() -> String {
+    dump::stack_dump()
 }
 
 /// Ends the process for a reason that no goroutine can be told of, as Go's fatal errors do.

@@ -20,7 +20,7 @@ use crate::Green;
 use crate::g::G;
 use crate::lock::Lock;
 use crate::sched;
-use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT};
+use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT, WaitReason};
 use gaggle_core::injector::Batch;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
@@ -269,6 +269,7 @@ impl Side {
             if let Some(claimed) = waiter.ticket.claim(token) {
                 // SAFETY: only goroutines wait here.
                 let g = unsafe { G::of(claimed.into_task()) };
+                g.wait.set(WaitReason::Runnable);
                 // SAFETY: claiming made this thread the goroutine's holder; it waits in no list.
                 unsafe { ready.push_back(NonNull::from(g)) };
             }
@@ -395,6 +396,7 @@ pub fn wait(
         }
     }
     let counted = Counted::new();
+    g.wait.begin(WaitReason::Io);
     sched::park_until(g, ticket, deadline);
     drop(counted);
     waiter.leave(fd, direction);

@@ -14,6 +14,7 @@
 
 use crate::find_work;
 use crate::g::{self, G};
+use crate::hold;
 use crate::m::{self, M};
 use crate::p::{self, P};
 use crate::plain;
@@ -21,7 +22,7 @@ use crate::preempt::{self, Section};
 use crate::slot;
 use crate::thread_tls;
 use crate::{Green, fatal, template};
-use gaggle_core::contract::{Entry, NEVER, Nanos, SpawnOptions};
+use gaggle_core::contract::{Entry, NEVER, Nanos, SpawnOptions, WaitReason};
 use gaggle_core::injector::Batch;
 use gaggle_core::task::Ticket;
 use gaggle_sys::{arch, call, clock, glibc};
@@ -81,6 +82,7 @@ pub fn migrations() -> u64 {
 
 /// Makes `g` runnable: next on the readier's own P if it holds one, else in the global queue.
 pub fn ready(g: &'static G) {
+    g.wait.set(WaitReason::Runnable);
     let _section = Section::enter();
     let link = NonNull::from(g);
     let overflow = match holder() {
@@ -102,6 +104,7 @@ pub fn ready(g: &'static G) {
 
 /// Makes `g` runnable, behind all others of this P.
 fn ready_last(p: &'static P, g: &'static G) {
+    g.wait.set(WaitReason::Runnable);
     // SAFETY: the calling M holds this P.
     if let Some(batch) = unsafe { p.queue.push(NonNull::from(g)) } {
         find_work::injector().push_batch(batch);
@@ -199,6 +202,8 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
     debug_assert!(!g.is_on_processor(), "W1: its stack is free");
     // Relaxed: only this M reads it until the goroutine leaves (G3).
     g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
+    hold::check(g);
+    g.wait.set(WaitReason::Unknown);
     g.stack_claim.arrive(call::yield_thread);
     if g.slot.get().is_none() {
         start(p, g);
@@ -390,6 +395,7 @@ fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
 /// Leaves the calling goroutine for its M's own stack after the M lost its P: `g` waits in the global
 /// queue for another.
 pub fn requeue_without_processor(g: &'static G) {
+    g.wait.set(WaitReason::Runnable);
     // SAFETY: the goroutine runs, so it is in no list; W1 covers its being taken at once.
     unsafe { find_work::injector().push(NonNull::from(g)) };
     find_work::notify();
@@ -409,7 +415,8 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
         Some((p, _)) => p.take_record()?,
         None => g::take_one()?,
     };
-    g::prepare(g, options, entry, class);
+    let parent = current().map_or(0, |parent| parent.id.get());
+    g::prepare(g, options, entry, class, parent);
     g.set_signal_mask(current().map_or_else(gaggle_sys::signal::mask, G::signal_mask));
     // Relaxed: a count; whoever waits for goroutines to end synchronises by other means.
     LIVE.fetch_add(1, Ordering::Relaxed);
@@ -418,6 +425,7 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
 
 /// Takes back a goroutine that never started.
 pub fn discard(g: &'static G) {
+    hold::end(g);
     drop(g.entry.take());
     g.name.take();
     LIVE.fetch_sub(1, Ordering::Relaxed);
@@ -487,6 +495,7 @@ fn end(g: &'static G) -> ! {
             g.id.get()
         ));
     }
+    hold::end(g);
     g.name.take();
     if let Some(slot) = g.slot.get() {
         // SAFETY: the destructors have run; nothing after this uses thread-local storage that libc

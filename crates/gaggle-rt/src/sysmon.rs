@@ -93,6 +93,7 @@ fn watch() -> ! {
     loop {
         reread.look();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
+        crate::hold::tick();
         let busy = make_machines(&mut bare_looks)
             | retake(&mut seen)
             | poll_if_nobody_does()

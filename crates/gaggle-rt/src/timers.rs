@@ -15,7 +15,7 @@ use crate::find_work;
 use crate::g::{G, from_link};
 use crate::lock::Lock;
 use crate::p::{self, P};
-use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT};
+use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT, WaitReason};
 use gaggle_core::injector::Batch;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
@@ -164,6 +164,7 @@ impl Timers {
                 .and_then(|ticket| ticket.claim(TIMED_OUT));
             if let Some(claimed) = claimed {
                 claimed.into_task();
+                g.wait.set(WaitReason::Runnable);
                 // SAFETY: claiming made this thread the goroutine's holder; it waits in no list.
                 unsafe { ready.push_back(node) };
             }

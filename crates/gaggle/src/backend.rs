@@ -7,7 +7,7 @@
 //! - D3: green that refuses without having been asked for gives way to threads with one line that
 //!   says why.
 
-use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::task::{Task, Ticket};
 #[cfg(green)]
 use gaggle_rt::Green;
@@ -267,6 +267,11 @@ impl Runtime for Dispatch {
     }
 
     #[inline]
+    fn note_wait(reason: WaitReason) {
+        on_backend!(B => B::note_wait(reason));
+    }
+
+    #[inline]
     unsafe fn ready(task: &'static Task) {
         // SAFETY: every task is the chosen backend's (D1); the rest is the caller's.
         on_backend!(B => unsafe { B::ready(task) })
@@ -323,6 +328,26 @@ pub(crate) fn set_processors(processors: usize) -> usize {
         #[cfg(green)]
         Backend::Green => gaggle_rt::set_processors(processors),
         _ => gaggle_threads::set_processors(processors),
+    }
+}
+
+/// All goroutines with their stacks, the caller's first.
+pub(crate) fn stack_dump() -> String {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::stack_dump(),
+        _ => {
+            let own = Threads::current_id().map_or_else(
+                || "thread [running]:".to_owned(),
+                |id| format!("goroutine {id} [running]:"),
+            );
+            let stack = std::backtrace::Backtrace::force_capture();
+            let others =
+                Threads::task_count().saturating_sub(usize::from(Threads::current_id().is_some()));
+            format!(
+                "{own}\n{stack}\n({others} other goroutines are OS threads: a debugger shows them)\n"
+            )
+        }
     }
 }
 

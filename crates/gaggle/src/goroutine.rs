@@ -9,7 +9,7 @@
 use crate::backend::Dispatch;
 use crate::parker::Parker;
 use crate::scope::ScopeData;
-use gaggle_core::contract::Runtime;
+use gaggle_core::contract::{Runtime, WaitReason};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Goroutine {
 
     /// Blocks the calling task until the goroutine has ended (E1); to be called once.
     pub(crate) fn await_end(&self) {
-        self.shared.end.park();
+        self.shared.end.park_for(WaitReason::Join);
     }
 }
 

@@ -5,7 +5,7 @@
 //! - A3: only the parker's owner waits on it, so there is one ticket at most.
 
 use crate::backend::Dispatch;
-use gaggle_core::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use gaggle_core::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use gaggle_core::lock::Lock;
 use gaggle_core::task::Ticket;
 
@@ -32,17 +32,27 @@ impl Parker {
 
     /// Waits for the permit and takes it.
     pub(crate) fn park(&self) {
-        let taken = self.park_until(NEVER);
+        self.park_for(WaitReason::Park);
+    }
+
+    /// As [`Parker::park`]; `reason` is what dumps say.
+    pub(crate) fn park_for(&self, reason: WaitReason) {
+        let taken = self.wait(NEVER, reason);
         debug_assert!(taken, "no deadline came");
     }
 
     /// Waits for the permit until `deadline`; `true`: it came and was taken.
     pub(crate) fn park_until(&self, deadline: Nanos) -> bool {
+        self.wait(deadline, WaitReason::Park)
+    }
+
+    fn wait(&self, deadline: Nanos, reason: WaitReason) -> bool {
         let mut permit = self.permit.lock();
         if matches!(*permit, Permit::Given) {
             *permit = Permit::None;
             return true;
         }
+        Dispatch::note_wait(reason);
         let ticket = Ticket::take();
         *permit = Permit::Awaited(ticket);
         drop(permit);

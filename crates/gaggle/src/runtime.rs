@@ -80,6 +80,25 @@ pub fn backend_name() -> &'static str {
     backend().name()
 }
 
+/// All goroutines with their stacks, in the format of Go's dumps; the calling goroutine comes first.
+///
+/// A goroutine that runs on another OS thread, or is in a call that blocks one, is listed without its
+/// stack, since its registers are in a processor. Each is looked at by itself, so the list is no
+/// picture of one instant. Does not block, but reads the program's debug information: milliseconds for
+/// the first call, microseconds for each goroutine.
+///
+/// On the threads backend only the caller's own stack can be had; a debugger shows the others, which
+/// are OS threads.
+///
+/// # Examples
+/// ```
+/// let dump = gaggle::go(gaggle::runtime::stack_dump).join().unwrap();
+/// assert!(dump.contains("[running]"));
+/// ```
+pub fn stack_dump() -> String {
+    crate::backend::stack_dump()
+}
+
 /// What the runtime is to be, to be said before the first use of the library.
 ///
 /// # Examples

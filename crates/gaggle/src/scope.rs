@@ -9,7 +9,7 @@ use crate::builder::{Builder, refused, start};
 use crate::goroutine::Goroutine;
 use crate::join::Joiner;
 use crate::parker::Parker;
-use gaggle_core::contract::SpawnOptions;
+use gaggle_core::contract::{SpawnOptions, WaitReason};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -52,7 +52,7 @@ impl ScopeData {
     fn wait(&self) {
         // Acquire: pairs with the Release in `one_ended`.
         while self.running.load(Ordering::Acquire) != 0 {
-            self.owner.park();
+            self.owner.park_for(WaitReason::Join);
         }
     }
 }

@@ -13,7 +13,7 @@ pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 
-use crate::contract::{NEVER, Nanos, Runtime};
+use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
 use state::{Channel, Step, ready};
 use std::fmt;
 use std::iter::FusedIterator;
@@ -239,7 +239,8 @@ impl<T, R: Runtime> Receiver<T, R> {
             Flavor::Shared(channel) => channel.recv(deadline),
             Flavor::Timed(timed) => timed.recv::<R>(deadline).ok_or(RecvTimeoutError::Timeout),
             Flavor::Never => {
-                crate::wait_queue::wait(crate::task::Ticket::<R>::take(), deadline);
+                let ticket = crate::task::Ticket::<R>::take();
+                crate::wait_queue::wait(ticket, deadline, WaitReason::Never);
                 Err(RecvTimeoutError::Timeout)
             }
         }

@@ -19,7 +19,7 @@
 //! Source: `hchan` of Go's `runtime/chan.go`; by contrast a failed claim is skipped here where Go
 //! tests `selectDone`.
 
-use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select_lock::{Guard, Guarded};
 use crate::shim::atomic::{AtomicUsize, Ordering};
 use crate::task::{Claimed, Ticket};
@@ -273,7 +273,7 @@ impl<T, R: Runtime> Channel<T, R> {
         // after it was claimed, and so taken out, or removed below (W2, W3).
         unsafe { state.senders.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline);
+        wait(ticket, deadline, WaitReason::ChanSend);
         let timed_out = ticket.token() == TIMED_OUT;
         if timed_out {
             let mut state = self.guarded.lock();
@@ -319,7 +319,7 @@ impl<T, R: Runtime> Channel<T, R> {
         // SAFETY: as in `send_waiting`.
         unsafe { state.receivers.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline);
+        wait(ticket, deadline, WaitReason::ChanReceive);
         if ticket.token() == TIMED_OUT {
             let mut state = self.guarded.lock();
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.

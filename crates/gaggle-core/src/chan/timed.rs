@@ -9,7 +9,7 @@
 //!
 //! Source: the `at` and `tick` flavours of crossbeam-channel; M2 is `time.Ticker`'s rule in Go.
 
-use crate::contract::{NEVER, Nanos, Runtime};
+use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
 use crate::shim::atomic::{AtomicU64, Ordering};
 use crate::task::Ticket;
 use crate::wait_queue::wait;
@@ -76,7 +76,8 @@ impl<T> Timed<T> {
                 return None;
             }
             // Another receiver may be quicker, hence the loop. Nobody but the clock ends this wait.
-            wait(Ticket::<R>::take(), self.next().min(deadline));
+            let until = self.next().min(deadline);
+            wait(Ticket::<R>::take(), until, WaitReason::ChanReceive);
         }
     }
 }

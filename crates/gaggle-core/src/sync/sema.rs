@@ -10,7 +10,7 @@
 //!
 //! Source: `golang.org/x/sync/semaphore`.
 
-use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select::Arm;
 use crate::select_lock::Guarded;
 use crate::task::{Claimed, Ticket};
@@ -106,7 +106,7 @@ impl<R: Runtime> Semaphore<R> {
         // after it was claimed, and so taken out, or removed below (W2, W3).
         unsafe { state.waiters.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline);
+        wait(ticket, deadline, WaitReason::Semaphore);
         let acquired = ticket.token() != TIMED_OUT;
         if !acquired {
             self.leave(&waiter);

@@ -18,7 +18,7 @@ use crate::blocking::in_call;
 use crate::g::G;
 use crate::lock::Lock;
 use crate::{Green, sched};
-use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT};
+use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT, WaitReason};
 use gaggle_core::injector::Batch;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
@@ -119,6 +119,7 @@ impl List {
             if let Some(claimed) = waiter.ticket.claim(WOKEN) {
                 // SAFETY: only goroutines are in the lists.
                 let g = unsafe { G::of(claimed.into_task()) };
+                g.wait.set(WaitReason::Runnable);
                 // SAFETY: claiming made this thread the goroutine's holder; it waits in no list.
                 unsafe { woken.push_back(NonNull::from(g)) };
             }
@@ -139,6 +140,7 @@ pub fn park_on(g: &'static G, address: usize, enters: impl FnOnce(&mut List) -> 
         }
         list.push(&waiter);
     }
+    g.wait.begin(WaitReason::Mutex);
     sched::park(g);
     waiter.leave();
 }
@@ -195,6 +197,7 @@ fn wait(g: &'static G, word: &AtomicU32, expected: u32, bits: u32, deadline: Nan
         }
         list.push(&waiter);
     }
+    g.wait.begin(WaitReason::Futex);
     sched::park_until(g, ticket, deadline);
     let was_queued = waiter.leave();
     if was_queued && deadline != NEVER && ticket.token() == TIMED_OUT {

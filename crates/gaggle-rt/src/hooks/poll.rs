@@ -63,6 +63,7 @@ fn poll_parking(g: &'static G, entries: &mut [pollfd], deadline: Nanos) -> isize
             }
         }
         if !edge && !unpollable {
+            g.wait.begin(gaggle_core::contract::WaitReason::Io);
             sched::park_until(g, ticket, deadline);
         } else if !ticket.cancel() {
             sched::park(g); // T2: somebody claimed the wait

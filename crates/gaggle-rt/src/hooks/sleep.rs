@@ -2,7 +2,7 @@
 
 use super::{answer_int, failure};
 use crate::sched;
-use gaggle_core::contract::Nanos;
+use gaggle_core::contract::{Nanos, WaitReason};
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::raw;
 use gaggle_sys::clock;
@@ -11,6 +11,7 @@ use libc::{c_int, c_uint, clockid_t, timespec};
 /// Parks the calling goroutine until `deadline`.
 fn park_until(g: &'static crate::g::G, deadline: Nanos) {
     let ticket = Ticket::of(g.as_task());
+    g.wait.begin(WaitReason::Sleep);
     sched::park_until(g, ticket, deadline);
 }
 

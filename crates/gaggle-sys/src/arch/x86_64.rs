@@ -238,6 +238,50 @@ pub unsafe extern "C" fn interrupted_call() {
     )
 }
 
+/// Calls `callback(argument)` as if the context whose frame is at `stack_pointer` had: an unwinder
+/// that walks the callers of `callback` comes from it to the frames of that context.
+///
+/// It changes nothing of the context. The stack pointer is kept in rbx, which every callee restores,
+/// and the unwind table says that the caller's registers are those of the frame drawn at the top.
+///
+/// # Safety
+/// `stack_pointer` was saved by [`switch`], and the context is on no processor until this returns.
+/// `callback` does not unwind, and may be called with `argument`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn walk_from(
+    stack_pointer: usize,
+    callback: unsafe extern "C" fn(argument: *mut ()),
+    argument: *mut (),
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbx, -16",
+        "mov rbx, rdi",
+        // From here on the caller is the context: its frame ends, above the address to go on at, at
+        // rbx + 64, and each register stands where the drawing says.
+        ".cfi_remember_state",
+        ".cfi_def_cfa rbx, 64",
+        ".cfi_offset rip, -8",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "mov rdi, rdx",
+        "call rsi",
+        // And back: an unwinder may look at any instruction.
+        ".cfi_restore_state",
+        "pop rbx",
+        ".cfi_adjust_cfa_offset -8",
+        ".cfi_restore rbx",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
 /// This thread's FS base: the address of its thread control block, which holds its own address first.
 #[inline(always)]
 pub fn fs_base() -> usize {
