@@ -14,7 +14,7 @@ const CHANGE_EVERY: Duration = Duration::from_millis(5);
 /// Between two lines of progress.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// A worker that ends no round for this long stands still.
-const STANDSTILL: Duration = Duration::from_secs(60);
+const STANDSTILL: Duration = Duration::from_secs(120);
 
 /// What a long run must have reached.
 const LEAST: Figures = Figures {

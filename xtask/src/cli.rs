@@ -2,6 +2,7 @@
 
 use crate::ci;
 use crate::failure::Failure;
+use crate::stress::{self, Stress};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 
@@ -14,6 +15,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   tidy   checks crate and layer arrows, module docs, file sizes, and the documents' links
   ci     runs every check that a change must pass, as .ci/run does
+  stress runs everything at once on goroutines, for minutes, on three allocators
   help   prints this
 
 `cargo xtask COMMAND --help` says more about one of them.";
@@ -50,6 +52,21 @@ Needs cargo-deny (cargo install cargo-deny --locked) and GNU timeout.
 
 Exit status: 0 all passed, 1 a step failed, 2 wrong usage.";
 
+const STRESS: &str = "\
+Runs everything at once on goroutines, and checks every result
+
+Usage: cargo xtask stress [--minutes N | --seconds N] [--allocator NAME]...
+
+  --minutes N        how long on each allocator (default: 10); fails also if fewer than 10,000
+                     suspensions, 10,000 migrations or 1,000 hand-offs came about
+  --seconds N        the short form, in which each must come about
+  --allocator NAME   only this one: system, mimalloc or jemalloc
+
+`cargo run --release --manifest-path stress/Cargo.toml --bin stress-system -- --help` has more options.
+Ctrl-C ends it in order.
+
+Exit status: 0 nothing failed, 1 something did, 2 wrong usage.";
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub enum Request {
@@ -59,6 +76,8 @@ pub enum Request {
     Tidy,
     /// Print the steps of `ci`.
     ListSteps,
+    /// Run the stress programs.
+    Stress(Stress),
     /// Run the named steps of `ci`, or all of them if none is named.
     Ci {
         /// Names of steps, each known to [`ci::steps`].
@@ -90,6 +109,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
             None => Ok(Request::Tidy),
         },
         Some("ci") => parse_ci(&mut parser),
+        Some("stress") => parse_stress(&mut parser),
         _ => Err(Failure::new(format!(
             "no command named {}",
             command.display()
@@ -123,6 +143,49 @@ fn parse_ci(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
     } else {
         Request::Ci { only, keep_going }
     })
+}
+
+fn parse_stress(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
+    let mut stress = Stress {
+        allocators: Vec::new(),
+        minutes: 10,
+        seconds: None,
+    };
+    while let Some(argument) = next(parser)? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Request::Help(STRESS)),
+            Long("minutes") => stress.minutes = number(parser)?,
+            Long("seconds") => stress.seconds = Some(number(parser)?),
+            Long("allocator") => {
+                let name = parser
+                    .value()
+                    .map_err(wrong)?
+                    .to_string_lossy()
+                    .into_owned();
+                if !stress::ALLOCATORS.contains(&name.as_str()) {
+                    let known = stress::ALLOCATORS.join(", ");
+                    return Err(Failure::new(format!(
+                        "no allocator named {name}; there is {known}"
+                    )));
+                }
+                stress.allocators.push(name);
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    if stress.allocators.is_empty() {
+        stress.allocators = stress::ALLOCATORS.map(String::from).to_vec();
+    }
+    Ok(Request::Stress(stress))
+}
+
+fn number(parser: &mut lexopt::Parser) -> Result<u64, Failure> {
+    let value = parser.value().map_err(wrong)?;
+    value.parse().map_err(wrong)
+}
+
+fn wrong(error: lexopt::Error) -> Failure {
+    Failure::new(error.to_string())
 }
 
 fn next(parser: &mut lexopt::Parser) -> Result<Option<lexopt::Arg<'_>>, Failure> {
@@ -170,6 +233,35 @@ mod tests {
                 only,
                 keep_going: true
             })
+        );
+    }
+
+    #[test]
+    fn stress_is_long_and_on_all_allocators_unless_said_otherwise() {
+        let all = stress::ALLOCATORS.map(String::from).to_vec();
+        let stress = |allocators: &[String], minutes, seconds| {
+            let allocators = allocators.to_vec();
+            Ok(Request::Stress(Stress {
+                allocators,
+                minutes,
+                seconds,
+            }))
+        };
+        assert_eq!(parsed("stress"), stress(&all, 10, None));
+        assert_eq!(parsed("stress --minutes 2"), stress(&all, 2, None));
+        assert_eq!(
+            parsed("stress --seconds 5 --allocator jemalloc"),
+            stress(&all[2..], 10, Some(5))
+        );
+        assert!(
+            parsed("stress --allocator tcmalloc")
+                .unwrap_err()
+                .contains("mimalloc")
+        );
+        assert!(
+            parsed("stress --minutes soon")
+                .unwrap_err()
+                .contains("soon")
         );
     }
 

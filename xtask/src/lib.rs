@@ -10,4 +10,5 @@
 pub mod ci;
 pub mod cli;
 pub mod failure;
+pub mod stress;
 pub mod tidy;

@@ -44,6 +44,7 @@ fn run(request: Request) -> Result<bool, Failure> {
             }
             Ok(true)
         }
+        Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),
     }
 }

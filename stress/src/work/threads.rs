@@ -102,7 +102,10 @@ pub fn spawn_join(_: &mut Random) -> Round {
                     if number == bad {
                         panic_any(Expected(number));
                     }
-                    vec![number; 10].iter().sum::<u64>()
+                    (0..10)
+                        .map(|_| Box::new(number))
+                        .map(|number| *number)
+                        .sum::<u64>()
                 })
             })
             .collect();
@@ -119,7 +122,7 @@ pub fn spawn_join(_: &mut Random) -> Round {
 /// Sends numbers through channels of ours and of std, and gets each once, in order.
 pub fn channels(_: &mut Random) -> Round {
     Box::new(|random| {
-        let count = 1 + random.below(200) as u64;
+        let count = 1 + random.below(20) as u64;
         let (to_first, first) = match random.below(2) {
             0 => chan::unbuffered(),
             _ => chan::bounded(1 + random.below(8)),

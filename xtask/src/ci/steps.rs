@@ -65,6 +65,11 @@ static STEPS: &[Step] = &[
         "the runtime's own tests, optimised, several times over",
         stress,
     ),
+    tests(
+        "load",
+        "everything at once, on three allocators, for a short time",
+        load,
+    ),
     step("examples", "the examples do what they say", examples),
     step(
         "demo",
@@ -120,11 +125,11 @@ fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
 
 fn lock(root: &Path) -> Result<Plan, Failure> {
     let mut tasks = vec![Task::new("cargo fetch --locked", 10)];
-    if root.join("bench/Cargo.toml").exists() {
-        tasks.push(Task::new(
-            "cargo fetch --locked --manifest-path bench/Cargo.toml",
-            10,
-        ));
+    for own in ["bench", "stress"] {
+        if root.join(own).join("Cargo.toml").exists() {
+            let fetch = format!("cargo fetch --locked --manifest-path {own}/Cargo.toml");
+            tasks.push(Task::new(&fetch, 10));
+        }
     }
     Ok(Plan::Run(tasks))
 }
@@ -210,6 +215,25 @@ fn stress(_: &Path) -> Result<Plan, Failure> {
         threads.clone(),
         threads,
     ])
+}
+
+/// The short form of `cargo xtask stress`, and what the allocators go through.
+fn load(_: &Path) -> Result<Plan, Failure> {
+    let manifest = "--manifest-path stress/Cargo.toml";
+    let short = |allocator: &&str| {
+        let run = format!("cargo run {manifest} --release --quiet --bin stress-{allocator}");
+        Task::new(&format!("{run} -- --seconds 15"), 10)
+    };
+    let mut tasks = vec![
+        Task::new(&format!("cargo fmt {manifest} --check"), 5),
+        Task::new(
+            &format!("cargo clippy {manifest} --release --all-targets -- -D warnings"),
+            15,
+        ),
+        Task::new(&format!("cargo test {manifest} --release --tests"), 15),
+    ];
+    tasks.extend(crate::stress::ALLOCATORS.iter().map(short));
+    Ok(Plan::Run(tasks))
 }
 
 /// Fewer events than a user's run: this is for correctness, figures need a quiet machine.
