@@ -452,7 +452,9 @@ fn edge(fd: i32, generation: u32, bits: i32, ready: &mut Batch<G>) {
 
 /// Says that the number `fd` does not, or no longer, stand for the file that it stood for (N3).
 pub fn forget(fd: i32) {
-    let Some(record) = known(fd) else { return };
+    let Some(record) = known(fd).filter(|_| !crate::plain::is_child()) else {
+        return;
+    };
     // Relaxed: a number that was never touched has no waiters and is not registered. The common case
     // costs no lock.
     if !record.touched.load(Ordering::Relaxed) {

@@ -4,7 +4,8 @@
 //! - L1: while a goroutine is plain, `sched::current` answers none on it, so it neither parks nor is
 //!   interrupted, and stays on its M.
 //! - L2: what belongs to its thread-local storage for good (destructors) still finds it, by [`owner`].
-//! - L3: in a forked child nobody becomes a goroutine again.
+//! - L3: in a forked child nobody becomes a goroutine again, nobody is readied, and descriptors and
+//!   futexes are the kernel's alone.
 
 use crate::blocking::in_long_call;
 use crate::g::G;
@@ -57,6 +58,7 @@ pub fn owner() -> Option<&'static G> {
 pub fn in_child() {
     // Relaxed: read by this thread, the only one.
     IS_CHILD.store(true, Ordering::Relaxed);
+    gaggle_sys::raw_lock::in_child();
     if let Some(g) = sched::current() {
         signal::set_mask(g.signal_mask());
     }

@@ -82,6 +82,9 @@ pub fn migrations() -> u64 {
 
 /// Makes `g` runnable: next on the readier's own P if it holds one, else in the global queue.
 pub fn ready(g: &'static G) {
+    if plain::is_child() {
+        return;
+    }
     g.wait.set(WaitReason::Runnable);
     let _section = Section::enter();
     let link = NonNull::from(g);
@@ -113,7 +116,7 @@ fn ready_last(p: &'static P, g: &'static G) {
 
 /// Makes all of `batch` runnable, behind others.
 pub fn ready_batch(mut batch: Batch<G>) {
-    if batch.is_empty() {
+    if batch.is_empty() || plain::is_child() {
         return;
     }
     let count = batch.len();

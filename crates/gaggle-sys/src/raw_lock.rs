@@ -3,11 +3,12 @@
 //!
 //! - K1: the word is 0 (free), 1 (held) or 2 (held, somebody may be blocked).
 //! - K2: whoever blocks has set the word to 2 before; whoever unlocks a 2 wakes one.
+//! - K3: in a forked child, where a holder may be a thread that is not there any more, nobody waits.
 //!
 //! Source: Ulrich Drepper, "Futexes Are Tricky" (2011), mutex3; Go's runtime/lock_futex.go.
 
 use crate::{arch, call, futex};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -15,6 +16,15 @@ const CONTENDED: u32 = 2;
 
 /// Rounds of spinning before blocking; a section is tens of nanoseconds.
 const SPIN_ROUNDS_MAX: u32 = 100;
+
+/// K3.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process is a forked child, whose only thread calls (K3).
+pub fn in_child() {
+    // Relaxed: read by this thread.
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -53,6 +63,10 @@ impl RawLock {
 
     #[cold]
     fn lock_slow(&self) {
+        // Relaxed: set by this thread (K3).
+        if IS_CHILD.load(Ordering::Relaxed) {
+            return;
+        }
         for round in 0..SPIN_ROUNDS_MAX {
             // Relaxed: only a hint whether trying is worth it; `try_lock` acquires.
             if self.word.load(Ordering::Relaxed) == FREE && self.try_lock() {

@@ -147,6 +147,9 @@ pub fn park_on(g: &'static G, address: usize, enters: impl FnOnce(&mut List) -> 
 
 /// Wakes at most `count` goroutines that wait on `address`; `change` is called under the lock first.
 pub fn wake_on(address: usize, count: usize, change: impl FnOnce(&mut List)) {
+    if crate::plain::is_child() {
+        return;
+    }
     let woken = {
         let mut list = bucket(address).lock();
         change(&mut list);
@@ -263,6 +266,9 @@ fn deadline(operation: c_int, realtime: bool, time: Option<&timespec>) -> Nanos 
 /// # Safety
 /// As for the system call.
 unsafe fn futex(arguments: [usize; 6]) -> Option<isize> {
+    if crate::plain::is_child() {
+        return None;
+    }
     let [address, operation, value, time, _, mask] = arguments;
     let flags = operation as c_int;
     if flags & libc::FUTEX_PRIVATE_FLAG == 0 {
