@@ -1,7 +1,7 @@
 //! Goroutines by the million: starting, yielding, sleeping, parking.
 
 use crate::figures;
-use crate::options::Options;
+use crate::options::{DEFAULT_VARIANT, Options};
 use crate::report::{Report, milliseconds};
 use gaggle::chan;
 use gaggle::sync::WaitGroup;
@@ -136,10 +136,32 @@ pub fn sleepers(options: &Options) -> Option<Report> {
     )
 }
 
-/// N tasks that wait for one channel to be closed.
+/// How deep the tasks of the variant `deep` recurse, and how many there are unless told otherwise.
+const DEEP_BYTES: usize = 32 << 10;
+const DEEP_COUNT: u64 = 100_000;
+/// What a task that was deep once may keep, and how long the rest may take to go.
+const DEEP_KEPT_BYTES: f64 = 10_000.0;
+const DEEP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Uses `bytes` of stack.
+#[inline(never)]
+fn recurse(bytes: usize) -> u64 {
+    let frame = std::hint::black_box([bytes as u64; 128]);
+    let below = match bytes.checked_sub(size_of_val(&frame)) {
+        Some(left) => recurse(left),
+        None => 0,
+    };
+    below + std::hint::black_box(&frame)[0]
+}
+
+/// N tasks that wait for one channel to be closed; in the variant `deep` each used 32 KiB of stack
+/// before, and the time is told until the memory has gone.
 pub fn parked(options: &Options) -> Option<Report> {
-    options.default_only()?;
-    let count = options.size();
+    let (count, deep) = match options.variant.as_str() {
+        DEFAULT_VARIANT => (options.size(), false),
+        "deep" => (options.n.unwrap_or(DEEP_COUNT), true),
+        _ => return None,
+    };
     let (sender, receiver) = chan::unbuffered::<u64>();
     let receiver: &'static chan::Receiver<u64> = Box::leak(Box::new(receiver));
     let inside: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
@@ -149,6 +171,9 @@ pub fn parked(options: &Options) -> Option<Report> {
     group.add(delta(count));
     for _ in 0..count {
         drop(gaggle::go(move || {
+            if deep {
+                std::hint::black_box(recurse(DEEP_BYTES));
+            }
             // Relaxed: a count, published to nobody but its reader below.
             inside.fetch_add(1, Ordering::Relaxed);
             assert!(receiver.recv().is_err(), "nothing is ever sent");
@@ -160,19 +185,31 @@ pub fn parked(options: &Options) -> Option<Report> {
         sleep(Duration::from_millis(1));
     }
     let parked = begin.elapsed();
+    let each_now = || figures::rss_bytes().saturating_sub(before) as f64 / count as f64;
+    let deepest = each_now();
+    let idle = Instant::now();
+    while deep && each_now() > DEEP_KEPT_BYTES && idle.elapsed() < DEEP_PATIENCE {
+        sleep(Duration::from_millis(50));
+    }
+    let given_back = idle.elapsed();
     sleep(Duration::from_millis(100));
-    let each = figures::rss_bytes().saturating_sub(before) as f64 / count as f64;
+    let each = each_now();
     let closed = Instant::now();
     sender.close();
     group.wait();
     let release = closed.elapsed();
-    Some(
-        Report::new(begin.elapsed())
-            .with("ms", milliseconds(begin.elapsed()))
-            .with("rss_bytes_per_unit", each)
-            .with("park_secs", parked.as_secs_f64())
-            .with("release_ms", milliseconds(release)),
-    )
+    let report = Report::new(begin.elapsed())
+        .with("ms", milliseconds(begin.elapsed()))
+        .with("rss_bytes_per_unit", each)
+        .with("park_secs", parked.as_secs_f64())
+        .with("release_ms", milliseconds(release));
+    Some(if deep {
+        report
+            .with("rss_bytes_per_unit_before", deepest)
+            .with("give_back_secs", given_back.as_secs_f64())
+    } else {
+        report
+    })
 }
 
 /// How late many tasks were.

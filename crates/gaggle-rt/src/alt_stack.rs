@@ -22,7 +22,7 @@ pub fn install() -> io::Result<usize> {
     // SAFETY: the lowest part of a mapping that was just made and that nobody else knows.
     let guarded = unsafe { guard::install(base, guard::GUARD_BYTES, 1) };
     // SAFETY: the mapping outlives the thread: nothing but a failure here takes it away.
-    let installed = guarded.and_then(|()| unsafe { thread::set_signal_stack(lowest, BYTES) });
+    let installed = guarded.and_then(|_| unsafe { thread::set_signal_stack(lowest, BYTES) });
     if let Err(error) = installed {
         // SAFETY: reserved above; the thread's signal stack was not changed.
         unsafe { map::release(base, guard::GUARD_BYTES + BYTES) };

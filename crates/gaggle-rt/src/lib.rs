@@ -67,6 +67,9 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     // SAFETY: no thread switches yet: Ms are made below.
     unsafe { gaggle_sys::arch::set_malloc_words(template.malloc_words()) };
     let _ = TEMPLATE.set(template);
+    if std::env::var_os("GAGGLE_STACK_GUARD").is_some_and(|kind| kind == "mprotect") {
+        gaggle_sys::stack::guard::use_heavy_guards();
+    }
     let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
     netpoll::start().map_err(failed)?;
     p::make_table().map_err(failed)?;

@@ -272,11 +272,11 @@ impl Reserved {
     ) -> io::Result<&'static Slot> {
         let bytes = 1usize << class;
         // SAFETY: the lowest parts of slots that nobody has, in a mapping of ours.
-        unsafe { guard::install(self.base, bytes, self.count) }?;
+        let count = unsafe { guard::install(self.base, bytes, self.count) }?;
         // Relaxed: only uniqueness matters (S3).
-        let number = NEXT_NUMBER.fetch_add(self.count as u32, Ordering::Relaxed);
+        let number = NEXT_NUMBER.fetch_add(count as u32, Ordering::Relaxed);
         let mut first = None;
-        for index in 0..self.count {
+        for index in 0..count {
             let base = self.base + index * bytes;
             let record = self.records.wrapping_add(index);
             let slot = Slot {

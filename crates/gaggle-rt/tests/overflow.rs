@@ -7,25 +7,9 @@ mod support;
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
-use support::{Go, c_function};
-
-const CHILD: &str = "GAGGLE_TEST_CHILD";
-
-/// Whether this is the child of the test `name`; the parent gets what the child said.
-fn in_child(name: &str) -> Option<Output> {
-    if std::env::var(CHILD).is_ok_and(|child| child == name) {
-        return None;
-    }
-    let program = std::env::current_exe().expect("this program has a path");
-    let output = Command::new(program)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, name)
-        .output()
-        .expect("this program runs again");
-    Some(output)
-}
+use support::{Go, c_function, in_child};
 
 fn assert_reported(output: &Output, parts: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -60,6 +44,16 @@ fn recursion_without_end_names_goroutine_site_and_remedy() {
             "Builder::stack_size(2048 * 1024)",
         ],
     );
+}
+
+#[test]
+fn a_guard_of_the_older_kind_is_reported_too() {
+    let name = "a_guard_of_the_older_kind_is_reported_too";
+    let Some(output) = support::in_child_with(name, &[("GAGGLE_STACK_GUARD", "mprotect")]) else {
+        Go::named("digger").run(|| black_box(descend(u64::MAX)));
+        return;
+    };
+    assert_reported(&output, &["fatal error: stack overflow", "(\"digger\")"]);
 }
 
 #[test]

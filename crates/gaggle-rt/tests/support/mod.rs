@@ -6,7 +6,7 @@ use gaggle_rt::Green;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::Location;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Once, mpsc};
 
@@ -57,6 +57,29 @@ impl Go {
         });
         hear.recv().expect("the goroutine answers")
     }
+}
+
+const CHILD: &str = "GAGGLE_TEST_CHILD";
+
+/// `None` in the child of the test `name`; the parent runs the child (this program again, with that test
+/// and a variable) and gets what it said.
+pub fn in_child(name: &str) -> Option<Output> {
+    in_child_with(name, &[])
+}
+
+/// As [`in_child`], with more variables for the child.
+pub fn in_child_with(name: &str, variables: &[(&str, &str)]) -> Option<Output> {
+    if std::env::var(CHILD).is_ok_and(|child| child == name) {
+        return None;
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = Command::new(program)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, name)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("this program runs again");
+    Some(output)
 }
 
 /// Compiles C without stack probes, loads it and answers its function `long name(long)`.
