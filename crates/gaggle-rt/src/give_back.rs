@@ -10,8 +10,8 @@
 //!   no malloc and takes no lock of libc: a suspended goroutine may hold it.
 //! - R2: a goroutine is given back after two visits, [`PAUSE_NANOS`] or more apart, between which it did
 //!   not run, and then once until it has run again.
-//! - R3: it works for [`SLICE_NANOS`] at a time and then sleeps nine times as long, so it takes at most
-//!   a tenth of a processor, and nothing measurable while everything rests.
+//! - R3: it works for [`SLICE_NANOS`] of processor time and then sleeps four times as long, so it takes at
+//!   most a fifth of a processor, and nothing measurable while everything rests.
 //! - R4: of one stack it gives back [`AT_ONCE_BYTES`] at a time and stops when it is awaited (X4).
 //!
 //! Rejected: doing it when a goroutine parks (it does not know how long it will, and every park would
@@ -29,11 +29,11 @@ use std::io;
 /// From the end of one pass over all records to the next.
 const PAUSE_NANOS: u64 = 1_000_000_000;
 /// The longest such pause, when passes found nothing to do.
-const PAUSE_NANOS_MAX: u64 = 3_000_000_000;
+const PAUSE_NANOS_MAX: u64 = 2_000_000_000;
 /// How long it works at a time.
-const SLICE_NANOS: u64 = 200_000;
+const SLICE_NANOS: u64 = 1_000_000;
 /// How many visits or other small things are done between two looks at the clock.
-const STEPS_PER_LOOK: u32 = 32;
+const STEPS_PER_LOOK: u32 = 16;
 /// How much of one stack is given back by one call.
 const AT_ONCE_BYTES: usize = 256 << 10;
 /// How many goroutines are marked before one fence for all of them.
@@ -85,7 +85,7 @@ impl Budget {
     }
 
     fn begin(&mut self) {
-        self.slice_begun = clock::now();
+        self.slice_begun = clock::thread_processor_time();
     }
 
     /// After something small was done.
@@ -98,9 +98,9 @@ impl Budget {
 
     /// Sleeps if the slice is over.
     fn look(&mut self) {
-        let spent = clock::now().saturating_sub(self.slice_begun);
+        let spent = clock::thread_processor_time().saturating_sub(self.slice_begun);
         if spent >= SLICE_NANOS {
-            clock::sleep(9 * spent);
+            clock::sleep(4 * spent);
             self.begin();
         }
     }
@@ -143,7 +143,7 @@ fn give_back(marked: &mut [Option<&'static G>], budget: &mut Budget) {
             give_back_claimed(g);
             g.stack_claim.release();
         }
-        budget.look();
+        budget.step();
     }
 }
 

@@ -29,6 +29,11 @@ pub fn wall() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
+/// The processor time that this OS thread has used.
+pub fn thread_processor_time() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Nanoseconds as a clock's time specification.
 pub fn timespec_of(nanos: u64) -> libc::timespec {
     libc::timespec {
