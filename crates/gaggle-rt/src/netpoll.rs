@@ -473,3 +473,18 @@ pub fn forget(fd: i32) {
     }
     sched::ready_batch(ready);
 }
+
+/// Says so of all numbers from `first` to `last`.
+pub fn forget_range(first: u32, last: u32) {
+    let bound = (PAGE * PAGES) as u32;
+    let mut fd = first;
+    while fd <= last && fd < bound {
+        if known(fd as i32).is_none() {
+            // A page that was never made has nothing to forget.
+            fd = (fd / PAGE as u32 + 1) * PAGE as u32;
+            continue;
+        }
+        forget(fd as i32);
+        fd += 1;
+    }
+}

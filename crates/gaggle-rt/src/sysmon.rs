@@ -92,6 +92,7 @@ fn watch() -> ! {
     let mut reread = crate::processors::Reread::default();
     loop {
         reread.look();
+        crate::hooks::deliver_deferred();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
         crate::hold::tick();
         let busy = make_machines(&mut bare_looks)

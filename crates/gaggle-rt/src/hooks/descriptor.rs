@@ -5,9 +5,9 @@
 
 use super::answer_int;
 use crate::blocking::in_call;
-use crate::netpoll::forget;
+use crate::netpoll::{forget, forget_range};
 use gaggle_sys::call::raw;
-use libc::{c_char, c_int, c_long, c_uint, mode_t};
+use libc::{c_char, c_int, c_long, c_uint, mode_t, pid_t};
 
 /// Makes a call that answers a new descriptor.
 ///
@@ -229,27 +229,55 @@ opens! {
     open64, openat64;
 }
 
-/// `eventfd(2)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn eventfd(count: c_uint, flags: c_int) -> c_int {
-    // SAFETY: takes numbers only.
-    unsafe {
-        new_descriptor(
-            libc::SYS_eventfd2,
-            [count as usize, flags as usize, 0, 0, 0, 0],
-        )
-    }
+macro_rules! makers {
+    ($($name:ident($($argument:ident: $type:ty),*) = $number:ident($($value:expr),*);)*) => {$(
+        /// The libc function of this name, which answers a new descriptor.
+        ///
+        /// # Safety
+        /// As for libc's.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
+            let mut arguments = [0usize; 6];
+            for (slot, value) in arguments.iter_mut().zip([$($value as usize),*]) {
+                *slot = value;
+            }
+            // SAFETY: the caller's contract is the system call's.
+            unsafe { new_descriptor(libc::$number, arguments) }
+        }
+    )*};
 }
 
-/// `epoll_create1(2)`.
+makers! {
+    eventfd(count: c_uint, flags: c_int) = SYS_eventfd2(count, flags);
+    epoll_create1(flags: c_int) = SYS_epoll_create1(flags);
+    timerfd_create(clock: c_int, flags: c_int) = SYS_timerfd_create(clock, flags);
+    inotify_init1(flags: c_int) = SYS_inotify_init1(flags);
+    memfd_create(name: *const c_char, flags: c_uint) = SYS_memfd_create(name, flags);
+    pidfd_open(pid: pid_t, flags: c_uint) = SYS_pidfd_open(pid, flags);
+}
+
+/// `close_range(2)`: `flags` may ask that the descriptors be closed on exec only, which closes nothing
+/// now.
 ///
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn epoll_create1(flags: c_int) -> c_int {
+pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    const ON_EXEC: c_int = 4;
+    if flags & ON_EXEC == 0 {
+        forget_range(first, last);
+    }
+    let arguments = [first as usize, last as usize, flags as usize, 0, 0, 0];
     // SAFETY: takes numbers only.
-    unsafe { new_descriptor(libc::SYS_epoll_create1, [flags as usize, 0, 0, 0, 0, 0]) }
+    answer_int(unsafe { raw(libc::SYS_close_range, arguments) })
+}
+
+/// `closefrom(3)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn closefrom(first: c_int) {
+    // SAFETY: takes numbers only.
+    unsafe { close_range(first.max(0) as c_uint, c_uint::MAX, 0) };
 }

@@ -32,42 +32,25 @@ impl Transfer {
             Direction::Read => libc::SYS_readv,
             Direction::Write => libc::SYS_writev,
         };
-        // SAFETY: the hook's caller vouches for the vectors and what they point to.
-        unsafe {
-            raw(
-                number,
-                [
-                    self.fd as usize,
-                    self.vectors as usize,
-                    self.count as usize,
-                    0,
-                    0,
-                    0,
-                ],
-            )
-        }
+        self.call(number, 0, 0)
     }
 
-    /// The system call that answers EAGAIN rather than wait; EOPNOTSUPP where there is none.
+    /// The system call that answers EAGAIN rather than wait; EOPNOTSUPP where there is none. The
+    /// offset -1 means the descriptor's own position.
     fn at_once(self) -> isize {
         let number = match self.direction {
             Direction::Read => libc::SYS_preadv2,
             Direction::Write => libc::SYS_pwritev2,
         };
-        // SAFETY: as in `blocking`; the offset -1 means the descriptor's own position.
-        unsafe {
-            raw(
-                number,
-                [
-                    self.fd as usize,
-                    self.vectors as usize,
-                    self.count as usize,
-                    usize::MAX,
-                    usize::MAX,
-                    RWF_NOWAIT,
-                ],
-            )
-        }
+        self.call(number, usize::MAX, RWF_NOWAIT)
+    }
+
+    /// A vectored system call; `position` and `flags` are ignored by those that have none.
+    fn call(self, number: c_long, position: usize, flags: usize) -> isize {
+        let (vectors, count) = (self.vectors as usize, self.count as usize);
+        let arguments = [self.fd as usize, vectors, count, position, position, flags];
+        // SAFETY: the hook's caller vouches for the vectors and what they point to.
+        unsafe { raw(number, arguments) }
     }
 }
 
@@ -203,12 +186,24 @@ fn one_buffer(
         count: 1,
         direction,
     };
-    // A transfer of nothing never waits, and may mean something to the file.
-    if length == 0 {
-        one.blocking()
-    } else {
-        transfer(g, one)
-    }
+    transfer(g, one)
+}
+
+/// `read` and `write`: a transfer of nothing is the plain call, since it may mean something to the
+/// file (an empty datagram) that an empty list of buffers does not.
+fn plain(fd: c_int, buffer: *mut c_void, length: size_t, direction: Direction) -> ssize_t {
+    let number = match direction {
+        Direction::Read => libc::SYS_read,
+        Direction::Write => libc::SYS_write,
+    };
+    let arguments = [fd as usize, buffer as usize, length, 0, 0, 0];
+    // SAFETY: the hook's caller vouches for the buffer.
+    let call = || unsafe { raw(number, arguments) };
+    answer(match sched::current() {
+        None => call(),
+        Some(_) if length == 0 => in_call(call),
+        Some(g) => one_buffer(g, fd, buffer, length, direction),
+    })
 }
 
 /// `read(2)`.
@@ -217,16 +212,7 @@ fn one_buffer(
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
-    let Some(g) = sched::current() else {
-        // SAFETY: the caller's contract is the system call's.
-        return answer(unsafe {
-            raw(
-                libc::SYS_read,
-                [fd as usize, buffer as usize, length, 0, 0, 0],
-            )
-        });
-    };
-    answer(one_buffer(g, fd, buffer, length, Direction::Read))
+    plain(fd, buffer, length, Direction::Read)
 }
 
 /// `write(2)`.
@@ -235,22 +221,7 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) ->
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
-    let Some(g) = sched::current() else {
-        // SAFETY: the caller's contract is the system call's.
-        return answer(unsafe {
-            raw(
-                libc::SYS_write,
-                [fd as usize, buffer as usize, length, 0, 0, 0],
-            )
-        });
-    };
-    answer(one_buffer(
-        g,
-        fd,
-        buffer.cast_mut(),
-        length,
-        Direction::Write,
-    ))
+    plain(fd, buffer.cast_mut(), length, Direction::Write)
 }
 
 fn vectored(fd: c_int, vectors: *const iovec, count: c_int, direction: Direction) -> ssize_t {
@@ -321,4 +292,48 @@ offset_calls! {
     preadv64, SYS_preadv, *const iovec;
     pwritev, SYS_pwritev, *const iovec;
     pwritev64, SYS_pwritev, *const iovec;
+}
+
+/// `preadv2` and `pwritev2`. The offset -1 is the descriptor's own position, which pipes and sockets
+/// have; flags are for files and for those who do not want to wait.
+fn vectored_with_flags(all: Transfer, offset: off_t, flags: c_int) -> ssize_t {
+    let number = match all.direction {
+        Direction::Read => libc::SYS_preadv2,
+        Direction::Write => libc::SYS_pwritev2,
+    };
+    let call = || all.call(number, offset as usize, flags as usize);
+    let may_park = offset == -1 && flags == 0 && (1..=1024).contains(&all.count);
+    answer(match sched::current() {
+        None => call(),
+        Some(g) if may_park => transfer(g, all),
+        Some(_) => in_call(call),
+    })
+}
+
+macro_rules! flagged_calls {
+    ($($name:ident, $direction:ident;)*) => {$(
+        /// The libc function of this name.
+        ///
+        /// # Safety
+        /// As for libc's.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            fd: c_int,
+            vectors: *const iovec,
+            count: c_int,
+            offset: off_t,
+            flags: c_int,
+        ) -> ssize_t {
+            let direction = Direction::$direction;
+            let all = Transfer { fd, vectors, count, direction };
+            vectored_with_flags(all, offset, flags)
+        }
+    )*};
+}
+
+flagged_calls! {
+    preadv2, Read;
+    preadv64v2, Read;
+    pwritev2, Write;
+    pwritev64v2, Write;
 }

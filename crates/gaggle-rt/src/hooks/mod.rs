@@ -12,42 +12,92 @@
 //!
 //! The symbols bind since the program's own definitions come before those of shared libraries.
 
+mod aliases;
+mod barrier;
+mod c11;
+mod child;
+mod clocks;
+mod condition;
 mod descriptor;
 mod file;
 mod futex;
 mod identity;
 mod io;
+mod join;
 pub mod loader;
+mod message;
 mod mutex;
 mod poll;
 mod process;
+mod raw_call;
+mod real;
 mod resolve;
+mod rwlock;
+mod select;
+mod semaphore;
+mod shadow;
 pub mod signal;
 mod sleep;
 mod socket;
+mod splice;
 mod thread;
+mod wait_table;
 
 use crate::g::G;
 use crate::netpoll::{self, Direction, Wait};
 use gaggle_core::contract::{NEVER, Nanos};
 use gaggle_sys::call;
+use gaggle_sys::glibc::sync_objects::SyncObjects;
 use std::ffi::c_int;
+use std::sync::OnceLock;
 
 /// Sets things up that the hooks need before the first goroutine.
 pub fn start() {
-    // SAFETY: registers a handler that only clears a thread-local variable.
-    unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
     thread::resolve_all();
     loader::resolve_all();
     process::resolve_all();
     signal::start();
     identity::start();
     mutex::resolve_all();
+    condition::resolve_all();
+    semaphore::resolve_all();
+    rwlock::resolve_all();
+    barrier::resolve_all();
+    join::resolve_all();
+    sync_objects();
+}
+
+/// Where C's synchronisation objects keep what they are; found out at the first use of any, which may be
+/// before the runtime starts, so that those who wait already then are known to those who come later.
+fn sync_objects() -> &'static SyncObjects {
+    static OBJECTS: OnceLock<SyncObjects> = OnceLock::new();
+    OBJECTS.get_or_init(|| {
+        // SAFETY: registers a handler that only writes variables of this library.
+        unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+        SyncObjects::discover(call::thread_id() as u32)
+    })
+}
+
+/// The number by which C's locks know the calling goroutine.
+fn own_thread_number() -> u32 {
+    let Some(g) = crate::sched::current() else {
+        return call::thread_id() as u32;
+    };
+    let field = crate::template().tid_field(g.fs.get());
+    // SAFETY: the goroutine's own control block, which nobody else writes.
+    unsafe { field.read() }
+}
+
+/// For the monitor: wakes goroutines whose semaphores were posted by foreign threads.
+pub fn deliver_deferred() {
+    wait_table::deliver_deferred();
 }
 
 /// In a forked child the runtime's other threads are gone: the one that lives on is no goroutine (K1).
 unsafe extern "C" fn after_fork_in_child() {
     crate::plain::in_child();
+    // SAFETY: a forked child has one thread, which is here.
+    unsafe { wait_table::reset_in_forked_child() };
 }
 
 /// Sets the calling thread's (or goroutine's) errno.

@@ -1,67 +1,149 @@
-//! `pthread_mutex_lock`, which C code waits with: on a goroutine a contended one parks.
+//! Mutexes of C: on a goroutine a contended one parks.
 //!
-//! - X1: a goroutine that waits is in the futex table under the mutex's address, put there after it
-//!   counted itself in `PARKED` and then found the mutex still taken, under the bucket's lock.
-//! - X2: who unlocks does so first and looks at `PARKED` after, and wakes one. With X1 either the
-//!   goroutine finds the mutex free, or the unlocker sees the count and, under the lock, the waiter.
-//! - X3: a mutex that is given up inside libc, by `pthread_cond_wait`, passes no hook. So its bucket is
-//!   marked before, for good, those parked there are woken, and who waits for a mutex of a marked
-//!   bucket waits in the kernel, on the hand-off path.
+//! - X1: a goroutine that waits for a mutex enters the wait table after it tried the mutex under the
+//!   bucket's lock, counted beforehand (Y6); who unlocks does so first and looks at the count after, and
+//!   wakes one. So either the goroutine finds the mutex free, or the unlocker sees it.
+//! - X2: a mutex that is given up inside libc passes no hook. That happens in one case only, waiting for a
+//!   condition variable that other processes use: its mutex's bucket is marked before, for good, those
+//!   parked there are woken, and who waits for a mutex of a marked bucket waits in the kernel.
+//! - X3: a mutex whose owner the kernel has to know (robust, priority-inheriting, priority-protecting) is
+//!   the shadow's of the goroutine ([`super::shadow`]): each call for it is made there.
 //!
-//! Only plain, recursive and adaptive mutexes of one process; others wait in the kernel. The kind is
-//! read from the mutex: its place is part of libc's binary interface (static initialisers write it).
+//! A mutex of several processes waits in the kernel, on the hand-off path. The kind is read from the
+//! mutex: its place is part of libc's binary interface (static initialisers write it).
 
-use super::futex;
+use super::real::reals;
+use super::shadow::on_shadow;
+use super::wait_table::{self, Kind};
+use super::{clocks, sync_objects};
 use crate::blocking::in_long_call;
-use crate::g::G;
 use crate::sched;
-use gaggle_sys::glibc::symbols::Real;
-use libc::{c_int, c_void, pthread_mutex_t};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use gaggle_core::contract::{NEVER, Nanos};
+use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 
-static MUTEX_LOCK: Real = Real::new(c"pthread_mutex_lock");
-static MUTEX_UNLOCK: Real = Real::new(c"pthread_mutex_unlock");
-static COND_WAIT: Real = Real::new(c"pthread_cond_wait");
-static COND_TIMEDWAIT: Real = Real::new(c"pthread_cond_timedwait");
+type Mutex = *mut pthread_mutex_t;
 
-/// Goroutines that wait, or are about to, for a mutex (X1).
-static PARKED: AtomicUsize = AtomicUsize::new(0);
+reals! {
+    real_lock = pthread_mutex_lock(mutex: Mutex) -> c_int;
+    real_try_lock = pthread_mutex_trylock(mutex: Mutex) -> c_int;
+    real_timed_lock = pthread_mutex_timedlock(mutex: Mutex, time: *const timespec) -> c_int;
+    real_clock_lock = pthread_mutex_clocklock(mutex: Mutex, clock: clockid_t, time: *const timespec) -> c_int;
+    real_unlock = pthread_mutex_unlock(mutex: Mutex) -> c_int;
+    real_consistent = pthread_mutex_consistent(mutex: Mutex) -> c_int;
+}
 
 /// Where the kind stands in a mutex, in 32-bit words.
 const KIND_WORD: usize = 4;
-/// The bits of the kind that say what it is: the type, robust, priority-inheriting, -protecting,
-/// process-shared.
-const KIND_BITS: c_int = 0xff;
+/// The type, robust (16), priority-inheriting (32), -protecting (64), process-shared (128).
+const TYPE_BITS: c_int = 0xf;
+const KERNEL_BITS: c_int = 0x70;
+const SHARED_BIT: c_int = 0x80;
 
-/// Finds libc's own functions before the first goroutine.
-pub fn resolve_all() {
-    for real in [&MUTEX_LOCK, &MUTEX_UNLOCK, &COND_WAIT, &COND_TIMEDWAIT] {
-        real.resolve();
+/// How a goroutine uses a mutex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// It parks.
+    Parking,
+    /// It waits in the kernel.
+    Waiting,
+    /// Its shadow does all (X3).
+    Shadow,
+}
+
+fn manner(mutex: Mutex) -> Manner {
+    let place = mutex.cast::<c_int>().wrapping_add(KIND_WORD);
+    // SAFETY: the hook's caller vouches for it; a mutex has ten 32-bit words.
+    let kind = unsafe { place.read() };
+    if kind & KERNEL_BITS != 0 {
+        Manner::Shadow
+    } else if kind & SHARED_BIT != 0 || kind & TYPE_BITS > libc::PTHREAD_MUTEX_ADAPTIVE_NP {
+        Manner::Waiting
+    } else {
+        Manner::Parking
     }
 }
 
-type OnMutex = unsafe extern "C" fn(*mut pthread_mutex_t) -> c_int;
-
-fn on_mutex(real: &Real) -> OnMutex {
-    // SAFETY: libc's functions of these names have this type.
-    unsafe { std::mem::transmute::<usize, OnMutex>(real.resolve()) }
+/// Whether every call for `mutex` is made on the goroutine's shadow (X3).
+pub fn is_shadows(mutex: Mutex) -> bool {
+    manner(mutex) == Manner::Shadow
 }
 
-/// Whether goroutines can wait for `mutex` parked.
-///
-/// # Safety
-/// `mutex` is an initialised mutex.
-unsafe fn can_park(mutex: *mut pthread_mutex_t) -> bool {
+/// Whether the calling goroutine holds `mutex`: then libc knows what that means.
+fn is_own(mutex: Mutex) -> bool {
     let place = mutex.cast::<c_int>().wrapping_add(KIND_WORD);
-    // SAFETY: the caller's contract; a mutex has ten 32-bit words.
-    let kind = unsafe { place.read() } & KIND_BITS;
-    matches!(
-        kind,
-        libc::PTHREAD_MUTEX_NORMAL
-            | libc::PTHREAD_MUTEX_RECURSIVE
-            | libc::PTHREAD_MUTEX_ADAPTIVE_NP
-    )
+    // SAFETY: the hook's caller vouches for it.
+    if unsafe { place.read() } & TYPE_BITS != libc::PTHREAD_MUTEX_ERRORCHECK {
+        return false; // a plain one waits for itself, a recursive one was taken by the attempt
+    }
+    sync_objects().mutex_owner.is_none_or(|owner| {
+        // SAFETY: the hook's caller vouches for it.
+        unsafe { owner.read(mutex as usize) == super::own_thread_number() }
+    })
+}
+
+/// Takes `mutex` by parking; `None`: it is for libc to wait (X2), or to refuse.
+fn lock_parking(mutex: Mutex, deadline: Nanos) -> Option<c_int> {
+    if is_own(mutex) {
+        return None;
+    }
+    let result =
+        wait_table::acquire(
+            mutex as usize,
+            Kind::Mutex,
+            deadline,
+            |list| match real_try_lock(mutex) {
+                libc::EBUSY if list.hidden_release => Some(libc::EBUSY),
+                libc::EBUSY => None,
+                result => Some(result),
+            },
+        );
+    match result {
+        Some(libc::EBUSY) => None,
+        Some(result) => Some(result),
+        None => Some(libc::ETIMEDOUT),
+    }
+}
+
+/// Locks `mutex` on a goroutine. `deadline` is asked for only where there is a wait; `real` waits in libc.
+fn lock(
+    mutex: Mutex,
+    deadline: impl FnOnce() -> Result<Nanos, c_int>,
+    real: impl FnOnce() -> c_int + Send,
+) -> c_int {
+    if sched::current().is_none() {
+        return real();
+    }
+    let manner = manner(mutex);
+    if manner == Manner::Shadow {
+        return on_shadow(real);
+    }
+    let result = real_try_lock(mutex);
+    if result != libc::EBUSY {
+        return result;
+    }
+    if manner == Manner::Parking {
+        let deadline = match deadline() {
+            Ok(deadline) => deadline,
+            Err(error) => return error,
+        };
+        if let Some(result) = lock_parking(mutex, deadline) {
+            return result;
+        }
+    }
+    in_long_call(real)
+}
+
+/// What may be sent to the shadow: the caller waits, so what it points to lives.
+#[derive(Clone, Copy)]
+pub struct Sent<T>(pub T);
+// SAFETY: the pointers are to objects that any thread may use, by libc's functions only.
+unsafe impl<T> Send for Sent<T> {}
+
+impl<T: Copy> Sent<T> {
+    /// What was sent.
+    pub fn get(self) -> T {
+        self.0
+    }
 }
 
 /// `pthread_mutex_lock(3)`.
@@ -69,47 +151,70 @@ unsafe fn can_park(mutex: *mut pthread_mutex_t) -> bool {
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
-    let real = on_mutex(&MUTEX_LOCK);
-    let Some(g) = sched::current() else {
-        // SAFETY: the caller's contract.
-        return unsafe { real(mutex) };
-    };
-    // SAFETY: the caller's contract.
-    let result = unsafe { libc::pthread_mutex_trylock(mutex) };
-    if result != libc::EBUSY {
-        return result;
-    }
-    // SAFETY: the caller's contract.
-    if unsafe { can_park(mutex) }
-        && let Some(result) = lock_parking(g, mutex)
-    {
-        return result;
-    }
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(mutex) })
+pub unsafe extern "C" fn pthread_mutex_lock(mutex: Mutex) -> c_int {
+    let sent = Sent(mutex);
+    lock(mutex, || Ok(NEVER), move || real_lock(sent.get()))
 }
 
-/// Takes `mutex`, parking while it is taken; `None`: its bucket is marked (X3).
-fn lock_parking(g: &'static G, mutex: *mut pthread_mutex_t) -> Option<c_int> {
-    loop {
-        let outcome = Cell::new(Some(libc::EBUSY));
-        // SeqCst: X1, before the mutex is tried.
-        PARKED.fetch_add(1, Ordering::SeqCst);
-        futex::park_on(g, mutex as usize, |list| {
-            // SAFETY: the hook's caller vouches for the mutex.
-            outcome.set(Some(unsafe { libc::pthread_mutex_trylock(mutex) }));
-            if outcome.get() == Some(libc::EBUSY) && list.condition {
-                outcome.set(None);
-            }
-            outcome.get() == Some(libc::EBUSY)
-        });
-        // SeqCst: with the look in `pthread_mutex_unlock`.
-        PARKED.fetch_sub(1, Ordering::SeqCst);
-        if outcome.get() != Some(libc::EBUSY) {
-            return outcome.get();
-        }
+/// `pthread_mutex_timedlock(3)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_mutex_timedlock(mutex: Mutex, time: *const timespec) -> c_int {
+    let sent = Sent((mutex, time));
+    let real = move || {
+        let (mutex, time) = sent.get();
+        real_timed_lock(mutex, time)
+    };
+    lock(mutex, || clocks::deadline(libc::CLOCK_REALTIME, time), real)
+}
+
+/// `pthread_mutex_clocklock(3)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_mutex_clocklock(
+    mutex: Mutex,
+    clock: clockid_t,
+    time: *const timespec,
+) -> c_int {
+    let sent = Sent((mutex, time));
+    let real = move || {
+        let (mutex, time) = sent.get();
+        real_clock_lock(mutex, clock, time)
+    };
+    lock(mutex, || clocks::deadline(clock, time), real)
+}
+
+/// Makes a call for `mutex` that does not wait: on the shadow if it is the shadow's (X3).
+fn at_once(mutex: Mutex, real: impl FnOnce() -> c_int + Send) -> c_int {
+    if sched::current().is_some() && is_shadows(mutex) {
+        on_shadow(real)
+    } else {
+        real()
     }
+}
+
+/// `pthread_mutex_trylock(3)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_mutex_trylock(mutex: Mutex) -> c_int {
+    let sent = Sent(mutex);
+    at_once(mutex, move || real_try_lock(sent.get()))
+}
+
+/// `pthread_mutex_consistent(3)`.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pthread_mutex_consistent(mutex: Mutex) -> c_int {
+    let sent = Sent(mutex);
+    at_once(mutex, move || real_consistent(sent.get()))
 }
 
 /// `pthread_mutex_unlock(3)`.
@@ -117,50 +222,20 @@ fn lock_parking(g: &'static G, mutex: *mut pthread_mutex_t) -> Option<c_int> {
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int {
-    // SAFETY: the caller's contract.
-    let result = unsafe { on_mutex(&MUTEX_UNLOCK)(mutex) };
-    // SeqCst: X2: the mutex was given up before, the count is read after.
-    fence(Ordering::SeqCst);
-    if PARKED.load(Ordering::SeqCst) > 0 {
-        futex::wake_on(mutex as usize, 1, |_| {});
-    }
+pub unsafe extern "C" fn pthread_mutex_unlock(mutex: Mutex) -> c_int {
+    let sent = Sent(mutex);
+    let result = at_once(mutex, move || real_unlock(sent.get()));
+    // Nothing of the mutex is touched from here on: it may be gone.
+    wait_table::released(mutex as usize, Kind::Mutex, 1);
     result
 }
 
-/// Marks the bucket of a mutex that libc is about to give up by itself (X3).
-fn mark(mutex: *mut c_void) {
-    futex::wake_on(mutex as usize, usize::MAX, |list| list.condition = true);
-}
-
-/// `pthread_cond_wait(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_wait(condition: *mut c_void, mutex: *mut c_void) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int =
-        unsafe { std::mem::transmute(COND_WAIT.resolve()) };
-    mark(mutex);
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(condition, mutex) })
-}
-
-/// `pthread_cond_timedwait(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_timedwait(
-    condition: *mut c_void,
-    mutex: *mut c_void,
-    time: *const c_void,
-) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut c_void, *mut c_void, *const c_void) -> c_int =
-        unsafe { std::mem::transmute(COND_TIMEDWAIT.resolve()) };
-    mark(mutex);
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(condition, mutex, time) })
+/// Marks the bucket of a mutex that libc is about to give up by itself (X2).
+pub fn mark_hidden_release(mutex: Mutex) {
+    let address = mutex as usize;
+    let woken = wait_table::with_list(address, |list| {
+        list.hidden_release = true;
+        list.wake(address, Kind::Mutex, wait_table::ANY_BITS, usize::MAX)
+    });
+    woken.release();
 }

@@ -1,6 +1,7 @@
-//! `poll`, `ppoll` and `epoll_wait`.
+//! `poll`, `ppoll` and `epoll_wait` with its relatives.
 
-use super::{answer_int, failure};
+use super::answer_int;
+use super::sleep::is_valid;
 use crate::blocking::in_call;
 use crate::g::G;
 use crate::netpoll::{self, Counted, Direction, Wait, Waiter};
@@ -22,39 +23,60 @@ fn look(entries: &mut [pollfd]) -> isize {
     }
 }
 
+/// A direction of a descriptor that a call waits for.
+pub type Watched = (c_int, Direction);
+
+/// The events that say that something can be written; all others, but for errors and hang-ups, say
+/// that something can be read.
+const WRITE_EVENTS: i16 = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
+
 /// Which directions an entry waits for. Errors and hang-ups, which cannot be left out, count as edges
 /// of both.
-fn directions(entry: &pollfd) -> impl Iterator<Item = Direction> + use<> {
-    let write = entry.events & libc::POLLOUT != 0;
-    let read = !write || entry.events & !libc::POLLOUT != 0;
-    let read = read.then_some(Direction::Read);
-    read.into_iter().chain(write.then_some(Direction::Write))
+fn directions(entry: &pollfd) -> impl Iterator<Item = Watched> + use<> {
+    let write = entry.events & WRITE_EVENTS != 0;
+    let read = !write || entry.events & !WRITE_EVENTS != 0;
+    let fd = entry.fd;
+    let read = read.then_some((fd, Direction::Read));
+    read.into_iter()
+        .chain(write.then_some((fd, Direction::Write)))
 }
 
-/// `poll` on a goroutine.
-fn poll_parking(g: &'static G, entries: &mut [pollfd], deadline: Nanos) -> isize {
+/// How [`park_until_any`] ended.
+pub enum Parked {
+    /// What `look` answered.
+    Answer(isize),
+    /// There is something among the descriptors that the netpoller cannot watch: the kernel has to wait.
+    Unpollable,
+}
+
+/// Calls `look` until it answers anything but 0, parking in between until one of `watched` has an edge;
+/// 0 at the deadline.
+pub fn park_until_any(
+    g: &'static G,
+    watched: &[Watched],
+    deadline: Nanos,
+    mut look: impl FnMut() -> isize,
+) -> Parked {
+    let mut waits = Vec::with_capacity(watched.len());
     loop {
-        let mut waits = Vec::with_capacity(entries.len());
-        let ticket = Ticket::of(g.as_task());
-        for entry in entries.iter().filter(|entry| entry.fd >= 0) {
-            for direction in directions(entry) {
-                let observed = netpoll::observe(entry.fd, direction);
-                waits.push((Waiter::new(ticket), entry.fd, direction, observed));
-            }
+        waits.clear();
+        // Looked at before `look`, as N1 of the netpoller demands.
+        for (fd, direction) in watched {
+            waits.push((None, *fd, *direction, netpoll::observe(*fd, *direction)));
         }
-        let ready = look(entries);
+        let ready = look();
         if ready != 0 {
-            ticket.unused();
-            return ready;
+            return Parked::Answer(ready);
         }
         if clock::now() >= deadline {
-            ticket.unused();
-            return 0;
+            return Parked::Answer(0);
         }
         let counted = Counted::new();
         let mut edge = false;
         let mut unpollable = false;
-        for (waiter, fd, direction, observed) in &waits {
+        let ticket = Ticket::of(g.as_task());
+        for (waiter, fd, direction, observed) in &mut waits {
+            let waiter = waiter.insert(Waiter::new(ticket));
             // SAFETY: the vector does not change until `leave` below.
             match unsafe { waiter.enter(*fd, *direction, *observed) } {
                 Ok(true) => {}
@@ -69,12 +91,24 @@ fn poll_parking(g: &'static G, entries: &mut [pollfd], deadline: Nanos) -> isize
             sched::park(g); // T2: somebody claimed the wait
         }
         for (waiter, fd, direction, _) in &waits {
-            waiter.leave(*fd, *direction);
+            if let Some(waiter) = waiter {
+                waiter.leave(*fd, *direction);
+            }
         }
         drop(counted);
         if unpollable {
-            return in_call(|| poll_blocking(entries, deadline));
+            return Parked::Unpollable;
         }
+    }
+}
+
+/// `poll` on a goroutine.
+fn poll_parking(g: &'static G, entries: &mut [pollfd], deadline: Nanos) -> isize {
+    let named = entries.iter().filter(|entry| entry.fd >= 0);
+    let watched: Vec<Watched> = named.flat_map(directions).collect();
+    match park_until_any(g, &watched, deadline, || look(entries)) {
+        Parked::Answer(result) => result,
+        Parked::Unpollable => in_call(|| poll_blocking(entries, deadline)),
     }
 }
 
@@ -194,14 +228,37 @@ pub unsafe extern "C" fn ppoll(
     if !mask.is_null() {
         return answer_int(in_call(call));
     }
-    let deadline = given.map_or(NEVER, |time| {
-        clock::now().saturating_add(clock::nanos_of(time))
-    });
+    if given.is_some_and(|time| !is_valid(time)) {
+        return answer_int(call());
+    }
     // SAFETY: the caller's contract.
-    answer_int(poll_parking(g, unsafe { entries(first, count) }, deadline))
+    let entries = unsafe { entries(first, count) };
+    answer_int(poll_parking(g, entries, after(given)))
 }
 
-/// `epoll_wait(2)`: an epoll descriptor can itself be polled.
+/// The deadline of a wait that begins now; no time is no deadline.
+pub fn after(time: Option<&timespec>) -> Nanos {
+    time.map_or(NEVER, |time| {
+        clock::now().saturating_add(clock::nanos_of(time))
+    })
+}
+
+/// `epoll_wait` and its relatives: an epoll descriptor can itself be polled. `call` gets whether it may
+/// wait.
+fn epoll_parking(fd: c_int, deadline: Nanos, call: impl Fn(bool) -> isize) -> c_int {
+    let Some(g) = sched::current() else {
+        return answer_int(call(true));
+    };
+    let watched = [(fd, Direction::Read)];
+    answer_int(
+        match park_until_any(g, &watched, deadline, || call(false)) {
+            Parked::Answer(result) => result,
+            Parked::Unpollable => in_call(|| call(true)),
+        },
+    )
+}
+
+/// `epoll_wait(2)`.
 ///
 /// # Safety
 /// As for libc's.
@@ -212,34 +269,66 @@ pub unsafe extern "C" fn epoll_wait(
     count: c_int,
     milliseconds: c_int,
 ) -> c_int {
-    let call = |milliseconds: c_int| {
-        let arguments = [
-            fd as usize,
-            events as usize,
-            count as usize,
-            milliseconds as usize,
-            0,
-            8,
-        ];
-        // SAFETY: the caller's contract is the system call's; no signal mask.
+    // SAFETY: the caller's contract, without a signal mask.
+    unsafe { epoll_pwait(fd, events, count, milliseconds, std::ptr::null()) }
+}
+
+/// `epoll_pwait(2)`; with a signal mask, which belongs to the OS thread, it takes the hand-off path.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epoll_pwait(
+    fd: c_int,
+    events: *mut epoll_event,
+    count: c_int,
+    milliseconds: c_int,
+    mask: *const sigset_t,
+) -> c_int {
+    let (events, count) = (events as usize, count as usize);
+    let call = |waits: bool| {
+        let wait = if waits { milliseconds as usize } else { 0 };
+        let arguments = [fd as usize, events, count, wait, mask as usize, 8];
+        // SAFETY: the caller's contract is the system call's.
         unsafe { raw(libc::SYS_epoll_pwait, arguments) }
     };
-    let parking = sched::current().filter(|_| milliseconds != 0);
-    let Some(g) = parking else {
-        return answer_int(call(milliseconds));
+    if !mask.is_null() {
+        return answer_int(in_call(|| call(true)));
+    }
+    epoll_parking(fd, after_milliseconds(milliseconds), call)
+}
+
+/// `epoll_pwait2(2)`: as `epoll_pwait`, with a time in nanoseconds.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epoll_pwait2(
+    fd: c_int,
+    events: *mut epoll_event,
+    count: c_int,
+    time: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
+    const AT_ONCE: timespec = timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
     };
-    let deadline = after_milliseconds(milliseconds);
-    answer_int(loop {
-        let observed = netpoll::observe(fd, Direction::Read);
-        let result = call(0);
-        if result != 0 {
-            break result;
-        }
-        match netpoll::wait(g, fd, Direction::Read, observed, deadline) {
-            Wait::Ready => {}
-            Wait::TimedOut => break 0,
-            Wait::Closed => break failure(libc::EBADF),
-            Wait::Unpollable => break in_call(|| call(milliseconds)),
-        }
-    })
+    let (events, count) = (events as usize, count as usize);
+    let call = |waits: bool| {
+        let wait = if waits {
+            time
+        } else {
+            std::ptr::from_ref(&AT_ONCE)
+        };
+        let arguments = [fd as usize, events, count, wait as usize, mask as usize, 8];
+        // SAFETY: the caller's contract is the system call's.
+        unsafe { raw(libc::SYS_epoll_pwait2, arguments) }
+    };
+    // SAFETY: the caller's contract: null or a readable time.
+    let given = unsafe { time.as_ref() };
+    if !mask.is_null() || given.is_some_and(|time| !is_valid(time)) {
+        return answer_int(in_call(|| call(true)));
+    }
+    epoll_parking(fd, after(given), call)
 }

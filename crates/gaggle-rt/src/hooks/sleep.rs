@@ -15,7 +15,8 @@ fn park_until(g: &'static crate::g::G, deadline: Nanos) {
     sched::park_until(g, ticket, deadline);
 }
 
-fn is_valid(time: &timespec) -> bool {
+/// Whether the kernel would take this time.
+pub fn is_valid(time: &timespec) -> bool {
     time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec)
 }
 

@@ -61,16 +61,20 @@ impl Turn {
 }
 
 /// Repeats `call` (which gets the flags to use) until it answers anything but EAGAIN.
-fn until_done(
+pub fn until_done(
     g: &'static G,
     fd: c_int,
     direction: Direction,
     flags: c_int,
     call: impl Fn(c_int) -> isize,
 ) -> isize {
-    let mut turn = Turn::new(g, fd, direction);
+    repeat(&mut Turn::new(g, fd, direction), flags, call)
+}
+
+/// As [`until_done`], as part of a longer turn with one deadline.
+fn repeat(turn: &mut Turn, flags: c_int, call: impl Fn(c_int) -> isize) -> isize {
     loop {
-        let observed = netpoll::observe(fd, direction);
+        let observed = netpoll::observe(turn.fd, turn.direction);
         let result = call(flags | libc::MSG_DONTWAIT);
         if !call::failed_with(result, libc::EAGAIN) || flags & libc::MSG_DONTWAIT != 0 {
             return result;
@@ -97,13 +101,44 @@ pub fn receive_message(g: &'static G, fd: c_int, mut message: msghdr, flags: c_i
     })
 }
 
-/// A receiving call. MSG_WAITALL on a goroutine takes the hand-off path: it is rare, and the kernel
-/// knows best when it is over.
+/// A receiving call. What MSG_WAITALL means for a message with control data, or for one that is only
+/// looked at, the kernel knows best: it takes the hand-off path.
 fn receive(g: &'static G, fd: c_int, flags: c_int, call: impl Fn(c_int) -> isize) -> isize {
     if flags & libc::MSG_WAITALL != 0 {
         return in_call(|| call(flags));
     }
     until_done(g, fd, Direction::Read, flags, call)
+}
+
+/// `recvfrom` with MSG_WAITALL: on a stream it goes on until the buffer is full, the stream ends or the
+/// time is over. `part` receives into what is left of the buffer after so many bytes.
+fn receive_all(
+    g: &'static G,
+    fd: c_int,
+    length: size_t,
+    flags: c_int,
+    part: impl Fn(usize, c_int) -> isize,
+) -> isize {
+    if flags & libc::MSG_PEEK != 0 {
+        return in_call(|| part(0, flags));
+    }
+    let is_stream = call::socket_option(fd, libc::SO_TYPE) == Ok(libc::SOCK_STREAM);
+    let mut turn = Turn::new(g, fd, Direction::Read);
+    let mut received = 0;
+    loop {
+        let result = repeat(&mut turn, flags, |flags| part(received, flags));
+        if result <= 0 {
+            return if received > 0 {
+                received as isize
+            } else {
+                result
+            };
+        }
+        received += result as usize;
+        if !is_stream || received >= length || flags & libc::MSG_DONTWAIT != 0 {
+            return received as isize;
+        }
+    }
 }
 
 /// `sendmsg` on a goroutine: goes on until all is sent, or nothing more can be.
@@ -156,21 +191,22 @@ pub unsafe extern "C" fn recvfrom(
     address: *mut sockaddr,
     address_length: *mut socklen_t,
 ) -> ssize_t {
-    let call = |flags: c_int| {
+    let part = |from: usize, flags: c_int| {
         let arguments = [
             fd as usize,
-            buffer as usize,
-            length,
+            buffer as usize + from,
+            length - from,
             flags as usize,
             address as usize,
             address_length as usize,
         ];
-        // SAFETY: the caller's contract is the system call's.
+        // SAFETY: the caller's contract is the system call's, for any part of the buffer.
         unsafe { raw(libc::SYS_recvfrom, arguments) }
     };
     answer(match sched::current() {
-        None => call(flags),
-        Some(g) => receive(g, fd, flags, call),
+        None => part(0, flags),
+        Some(g) if flags & libc::MSG_WAITALL != 0 => receive_all(g, fd, length, flags, part),
+        Some(g) => receive(g, fd, flags, |flags| part(0, flags)),
     })
 }
 
@@ -302,6 +338,12 @@ pub unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int
     }
 }
 
+/// Whether an `accept` on `fd` may succeed, now or later.
+fn may_accept(fd: c_int, flags: c_int) -> bool {
+    flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) == 0
+        && call::socket_option(fd, libc::SO_ACCEPTCONN) == Ok(1)
+}
+
 /// `accept4(2)`.
 ///
 /// # Safety
@@ -327,6 +369,8 @@ pub unsafe extern "C" fn accept4(
     };
     let result = match sched::current() {
         None => call(),
+        // The kernel refuses these whether there is a connection or not.
+        Some(_) if !may_accept(fd, flags) => call(),
         Some(g) => {
             match park_until_ready(g, fd, Direction::Read, socket_deadline(fd, Direction::Read)) {
                 Some(outcome) => outcome,
@@ -391,7 +435,12 @@ fn connect_parking(g: &'static G, fd: c_int, call: impl Fn() -> isize) -> isize 
         // A Unix socket whose listener's queue is full: nothing to poll for, the kernel waits.
         return in_call(call);
     }
-    if !call::failed_with(begun, libc::EINPROGRESS) {
+    // EALREADY: begun by an earlier call that did not wait.
+    let under_way = [libc::EINPROGRESS, libc::EALREADY];
+    if !under_way
+        .iter()
+        .any(|errno| call::failed_with(begun, *errno))
+    {
         return begun;
     }
     let deadline = socket_deadline(fd, Direction::Write);
@@ -403,13 +452,14 @@ fn connect_parking(g: &'static G, fd: c_int, call: impl Fn() -> isize) -> isize 
         match park_for(g, fd, Direction::Write, observed, deadline) {
             None => {}
             // The kernel answers EINPROGRESS when SO_SNDTIMEO ends a connect.
-            Some(outcome) if call::failed_with(outcome, libc::EAGAIN) => return begun,
+            Some(outcome) if call::failed_with(outcome, libc::EAGAIN) => {
+                return failure(libc::EINPROGRESS);
+            }
             Some(super::UNPOLLABLE) => return in_call(call),
             Some(outcome) => return outcome,
         }
     }
-    match call::socket_option(fd, libc::SO_ERROR) {
-        Ok(errno) => failure(errno),
-        Err(errno) => failure(errno),
-    }
+    // The outcome is there, so this does not wait: asking for it the same way leaves the socket as a
+    // blocking call would.
+    call()
 }

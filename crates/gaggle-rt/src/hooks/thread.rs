@@ -1,9 +1,5 @@
-//! Threads: thread-local destructors, pthread keys, joining, C's semaphores.
-//!
-//! Joins and semaphores wait in the kernel inside libc; on a goroutine they take the hand-off path, so
-//! the others go on, at the price of an OS thread meanwhile.
+//! Threads: thread-local destructors, pthread keys, attributes.
 
-use crate::blocking::in_long_call;
 use crate::plain;
 use crate::{sched, thread_tls};
 use gaggle_sys::glibc::symbols::{self, Real};
@@ -16,8 +12,6 @@ static CREATE: Real = Real::new(c"pthread_create");
 static KEY_CREATE: Real = Real::new(c"pthread_key_create");
 static KEY_DELETE: Real = Real::new(c"pthread_key_delete");
 static GETATTR: Real = Real::new(c"pthread_getattr_np");
-static JOIN: Real = Real::new(c"pthread_join");
-static SEM_WAIT: Real = Real::new(c"sem_wait");
 
 /// glibc 2.32 and later.
 static ATTR_GETSIGMASK: AtomicUsize = AtomicUsize::new(0);
@@ -30,8 +24,6 @@ pub fn resolve_all() {
         &KEY_CREATE,
         &KEY_DELETE,
         &GETATTR,
-        &JOIN,
-        &SEM_WAIT,
     ] {
         real.resolve();
     }
@@ -220,30 +212,4 @@ pub unsafe extern "C" fn pthread_create(
         unsafe { libc::free(place.cast()) };
     }
     result
-}
-
-/// `pthread_join(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int =
-        unsafe { std::mem::transmute(JOIN.resolve()) };
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(thread, value) })
-}
-
-/// `sem_wait(3)`.
-///
-/// # Safety
-/// As for libc's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_wait(semaphore: *mut c_void) -> c_int {
-    // SAFETY: libc's function of this name has this type.
-    let real: unsafe extern "C" fn(*mut c_void) -> c_int =
-        unsafe { std::mem::transmute(SEM_WAIT.resolve()) };
-    // SAFETY: the caller's contract.
-    in_long_call(|| unsafe { real(semaphore) })
 }

@@ -9,6 +9,7 @@ pub mod modules;
 pub mod platform;
 pub mod snapshot;
 pub mod symbols;
+pub mod sync_objects;
 pub mod template;
 
 use std::fmt;
