@@ -1,0 +1,6 @@
+//! Cases.
+
+use crate::table::Case;
+
+/// The cases.
+pub const TABLE: &[Case] = &[];
