@@ -174,7 +174,10 @@ impl Seen {
             is_running: held.is_running,
             is_new: held.is_new(),
             reason: held.reason(),
-            waited_nanos: clock::now().saturating_sub(held.since()),
+            waited_nanos: match held.since() {
+                0 => 0, // before the monitor's first look
+                since => clock::now().saturating_sub(since),
+            },
             name: String::new(),
             created,
             parent,

@@ -1,11 +1,14 @@
 //! OS threads that call into the runtime without being a goroutine: main, and what the program or a
 //! library made. They park on a futex.
 //!
+//! - X2: the permit says whether the thread is parked without a deadline; whoever readies it then takes
+//!   it off the count of the parked (L5 of [`crate::deadlock`]).
 //! - X1: a foreign task lives for ever and serves one OS thread at a time: it is given back when the
 //!   thread ends, so a late `ready` reaches a task, and at worst lets a later `park` return early,
 //!   which every waiter here checks for.
 
 use crate::Green;
+use crate::deadlock;
 use crate::lock::Lock;
 use gaggle_core::contract::{Nanos, TIMED_OUT};
 use gaggle_core::lock::Lock as Guarded;
@@ -17,11 +20,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// [`Task::kind`] of a foreign thread.
 pub const KIND_FOREIGN: u8 = 2;
 
+/// Not readied, and not parked without a deadline.
+const NONE: u32 = 0;
+/// Readied and not yet gone on.
+const GIVEN: u32 = 1;
+/// Parked without a deadline (X2).
+const PARKED: u32 = 2;
+
 /// A foreign thread's task.
 #[repr(C)]
 pub struct Foreign {
     task: Task,
-    /// 1: readied and not yet parked.
+    /// [`NONE`], [`GIVEN`] or [`PARKED`].
     permit: AtomicU32,
 }
 
@@ -84,17 +94,29 @@ impl Foreign {
 
     /// Lets its `park` return.
     pub fn ready(&self) {
+        deadlock::foreign_changes();
         // Release: pairs with the Acquire in `park`.
-        self.permit.store(1, Ordering::Release);
+        if self.permit.swap(GIVEN, Ordering::Release) == PARKED {
+            deadlock::foreign_readied();
+        }
         futex::wake(&self.permit, 1);
     }
 
     /// Blocks the calling thread, whose task this is, until readied.
     pub fn park(&self) {
-        // Acquire: pairs with the Release in `ready`.
-        while self.permit.swap(0, Ordering::Acquire) == 0 {
-            futex::wait(&self.permit, 0, None);
+        // Acquire on failure: pairs with the Release in `ready`. Relaxed else: nothing is published.
+        let parked =
+            self.permit
+                .compare_exchange(NONE, PARKED, Ordering::Relaxed, Ordering::Acquire);
+        if parked.is_ok() {
+            deadlock::foreign_parked();
+            // Acquire: as above.
+            while self.permit.load(Ordering::Acquire) == PARKED {
+                futex::wait(&self.permit, PARKED, None);
+            }
         }
+        // Relaxed: a task is readied once for each park (T2).
+        self.permit.store(NONE, Ordering::Relaxed);
     }
 
     /// As `park`, but claims `ticket` itself at `deadline`.

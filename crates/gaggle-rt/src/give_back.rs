@@ -52,6 +52,7 @@ pub fn start() -> io::Result<()> {
             thread::block_asynchronous_signals();
             work()
         })?;
+    crate::deadlock::own_thread_started();
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 mod alt_stack;
 mod blocking;
 mod borrow;
-#[allow(dead_code, reason = "fatal dumps, which show all frames, come next")]
+mod deadlock;
 mod dump;
 mod find_work;
 mod foreign;
@@ -20,11 +20,13 @@ mod hooks;
 mod lock;
 mod m;
 mod netpoll;
+mod options;
 mod overflow;
 mod p;
 mod plain;
 mod preempt;
 mod processors;
+mod report;
 mod sched;
 mod self_check;
 mod slot;
@@ -61,6 +63,7 @@ fn is_started() -> bool {
 /// # Errors
 /// The self-check that failed: the process must use another backend.
 pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
+    options::read_environment();
     let modules = gaggle_sys::glibc::modules::loaded();
     gaggle_sys::glibc::platform::check(&modules)?;
     let template = Template::discover(&modules)?;
@@ -76,6 +79,10 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     // First what the program has set for our signal is noted, then it is ours.
     hooks::start();
     preempt::start(&modules).map_err(failed)?;
+    if options::preemption_is_off() {
+        preempt::switch_off();
+    }
+    report::start().map_err(failed)?;
     overflow::install().map_err(failed)?;
     let processors = processors::start(processors);
     // One M for each P, and a spare for the first blocking call.
@@ -91,6 +98,12 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
 /// then on does not follow what the machine allows.
 pub fn set_processors(count: usize) -> usize {
     processors::set(count) as usize
+}
+
+/// Whether the environment asks for preemption at calls into the runtime only
+/// (`GAGGLE_DEBUG=asyncpreemptoff=1`).
+pub fn preemption_is_off() -> bool {
+    options::preemption_is_off()
 }
 
 /// How often a started goroutine went on on another OS thread than before, in all.

@@ -296,17 +296,34 @@ impl M {
 }
 
 /// Idle Ms, the last to go idle first.
-static IDLE: Guarded<IdleList, Lock> =
-    Guarded::from_raw(Lock::unlocked(), IdleList { first: None });
+static IDLE: Guarded<IdleList, Lock> = Guarded::from_raw(Lock::unlocked(), IdleList::EMPTY);
 
 struct IdleList {
     first: Option<&'static M>,
+    len: u32,
+    /// How often an M has left the list.
+    departures: u64,
+}
+
+impl IdleList {
+    const EMPTY: IdleList = IdleList {
+        first: None,
+        len: 0,
+        departures: 0,
+    };
+}
+
+/// How often an M has left the idle list, if every M is in it now.
+pub fn departures_if_all_idle() -> Option<u64> {
+    let idle = IDLE.lock();
+    (idle.len == count()).then_some(idle.departures)
 }
 
 /// Puts the calling M into the idle list.
 pub fn go_idle(m: &'static M) {
     let mut idle = IDLE.lock();
     m.next_idle.set(idle.first.replace(m));
+    idle.len += 1;
 }
 
 /// Takes the calling M out of the idle list again if it `wants` to; `false`: somebody has taken it
@@ -324,6 +341,8 @@ fn unlink(idle: &mut IdleList, m: &'static M) -> bool {
                 Some(before) => before.next_idle.set(here.next_idle.take()),
                 None => idle.first = here.next_idle.take(),
             }
+            idle.len -= 1;
+            idle.departures += 1;
             return true;
         }
         before = at;

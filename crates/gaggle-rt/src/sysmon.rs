@@ -75,12 +75,14 @@ pub fn start_machine() -> io::Result<()> {
 /// # Errors
 /// When the operating system refuses a thread.
 pub fn start() -> io::Result<()> {
+    crate::hold::tick();
     std::thread::Builder::new()
         .name("gaggle-sysmon".to_owned())
         .spawn(|| {
             thread::block_asynchronous_signals();
             watch()
         })?;
+    crate::deadlock::own_thread_started();
     Ok(())
 }
 
@@ -90,7 +92,9 @@ fn watch() -> ! {
     let mut quiet_rounds = 0;
     let mut bare_looks = 0;
     let mut reread = crate::processors::Reread::default();
+    let mut deadlock = crate::deadlock::Look::new();
     loop {
+        deadlock.look();
         reread.look();
         crate::hooks::deliver_deferred();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));

@@ -157,6 +157,13 @@ pub fn close(fd: c_int) -> isize {
     unsafe { raw(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) }
 }
 
+/// Writes to a descriptor: how many bytes were written, or `-errno`.
+pub fn write(fd: c_int, bytes: &[u8]) -> isize {
+    let arguments = [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0];
+    // SAFETY: the kernel reads the bytes, which are borrowed.
+    unsafe { raw(libc::SYS_write, arguments) }
+}
+
 /// Lets other OS threads run.
 pub fn yield_thread() {
     // SAFETY: takes no argument.

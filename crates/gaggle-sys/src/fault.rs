@@ -152,6 +152,15 @@ fn set_default(signal: c_int) {
     };
 }
 
+/// Ends the process by `signal`, as if nobody had set a handler.
+pub fn end_by(signal: c_int) -> ! {
+    set_default(signal);
+    crate::signal::set_mask(0);
+    loop {
+        send_to_self(signal);
+    }
+}
+
 /// Sends `signal` to the calling OS thread.
 pub fn send_to_self(signal: c_int) {
     // SAFETY: takes no argument.

@@ -63,44 +63,68 @@ pub fn is_runnable(thread_id: i32) -> bool {
         rest /= 10;
     }
     path[16..at].fill(b'/');
-    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
-    // SAFETY: the path ends in a zero byte.
-    let fd = unsafe {
-        raw(
-            libc::SYS_openat,
-            [
-                libc::AT_FDCWD as usize,
-                path.as_ptr() as usize,
-                flags,
-                0,
-                0,
-                0,
-            ],
-        )
-    };
-    if fd < 0 {
-        return true;
-    }
     let mut text = [0u8; 128];
-    // SAFETY: the kernel writes at most 128 bytes into the buffer.
-    let length = unsafe {
-        raw(
-            libc::SYS_read,
-            [fd as usize, text.as_mut_ptr() as usize, text.len(), 0, 0, 0],
-        )
+    let Some(text) = read_file(&path, &mut text) else {
+        return true;
     };
-    crate::call::close(fd as i32);
     // "number (name) state ...": the name may itself hold brackets, the last one ends it.
-    let text = &text[..usize::try_from(length).unwrap_or(0)];
     let end = text.iter().rposition(|&byte| byte == b')');
     end.and_then(|end| text.get(end + 2))
         .is_none_or(|&state| state == b'R')
+}
+
+/// How many OS threads this process has, in one number of the kernel's; `None` where it cannot be found
+/// out. Costs microseconds.
+pub fn count() -> Option<i32> {
+    let mut text = [0u8; 512];
+    let text = read_file(b"/proc/self/stat\0", &mut text)?;
+    // proc_pid_stat(5): the number of threads is the 20th field, the 18th after the bracketed name.
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+    rest.split(' ').nth(17)?.parse().ok()
+}
+
+/// The beginning of a file; `path` ends in a zero byte. `None`: it cannot be read.
+fn read_file<'a>(path: &[u8], text: &'a mut [u8]) -> Option<&'a [u8]> {
+    debug_assert_eq!(path.last(), Some(&0), "the kernel looks for the end");
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    let arguments = [
+        libc::AT_FDCWD as usize,
+        path.as_ptr() as usize,
+        flags,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the path ends in a zero byte.
+    let fd = unsafe { raw(libc::SYS_openat, arguments) };
+    if fd < 0 {
+        return None;
+    }
+    let arguments = [fd as usize, text.as_mut_ptr() as usize, text.len(), 0, 0, 0];
+    // SAFETY: the kernel writes at most as many bytes as there is room for.
+    let length = unsafe { raw(libc::SYS_read, arguments) };
+    crate::call::close(fd as i32);
+    text.get(..usize::try_from(length).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn threads_are_counted() {
+        let before = count().expect("proc is there");
+        let (end, wait) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _ = wait.recv();
+        });
+        // Other tests start and end threads meanwhile, but this one lives.
+        assert!(before >= 1 && count() >= Some(2));
+        drop(end);
+        thread.join().expect("it does not panic");
+    }
 
     #[test]
     fn runnable_is_told_from_blocked() {

@@ -7,7 +7,7 @@ use crate::backend::{AnyTimer, Dispatch};
 use crate::builder::entry;
 use crate::goroutine::{Ending, Goroutine};
 use crate::join::Packet;
-use gaggle_core::contract::{NEVER, Nanos, Runtime, SpawnOptions};
+use gaggle_core::contract::{NEVER, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::task::Ticket;
 use std::panic::Location;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub fn sleep(duration: Duration) {
     }
     let deadline = deadline_after(duration);
     // Nobody else ever sees the ticket, so only the deadline ends the wait.
+    Dispatch::note_wait(WaitReason::Sleep);
     Dispatch::park_until(Ticket::take(), deadline);
 }
 

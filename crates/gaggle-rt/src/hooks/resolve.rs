@@ -63,6 +63,7 @@ fn serve() {
         lock(&HELPERS).free += 1;
         // The goroutine waits for the answer, so there is somebody to take it.
         let _ = job.done.send((code, errno));
+        crate::deadlock::own_thread_started();
     }
 }
 
@@ -82,6 +83,7 @@ fn ask(job: Job) -> std::io::Result<()> {
         match std::thread::Builder::new().name(name).spawn(serve) {
             Ok(_) => {
                 helpers.threads += 1;
+                crate::deadlock::own_thread_started();
                 helpers.free += 1;
             }
             Err(error) if helpers.threads == 0 => return Err(error),
@@ -91,6 +93,7 @@ fn ask(job: Job) -> std::io::Result<()> {
     helpers.free = helpers.free.saturating_sub(1);
     if let Some(jobs) = &helpers.jobs {
         // The receiver is never dropped.
+        crate::deadlock::own_thread_gets_work();
         let _ = jobs.send(job);
     }
     Ok(())
