@@ -131,6 +131,8 @@ pub struct G {
     pub location: Cell<Option<&'static Location<'static>>>,
     /// log2 of the stack size in bytes.
     pub stack_class: Cell<u8>,
+    /// The stack size was asked for.
+    pub stack_is_given: Cell<bool>,
     /// It has ended; whoever is switched to next puts it back into the pool.
     pub ended: Cell<bool>,
     /// How often it went on on another M than before.
@@ -380,6 +382,7 @@ fn blank() -> G {
         name: Cell::new(None),
         location: Cell::new(None),
         stack_class: Cell::new(0),
+        stack_is_given: Cell::new(false),
         ended: Cell::new(false),
         migrations: Cell::new(0),
         last_m: Cell::new(u32::MAX),
@@ -401,6 +404,7 @@ pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: 
     g.name.set(options.name);
     g.location.set(Some(options.location));
     g.stack_class.set(stack_class);
+    g.stack_is_given.set(options.stack_bytes.is_some());
     g.ended.set(false);
     g.migrations.set(0);
     g.last_m.set(u32::MAX);

@@ -20,6 +20,7 @@
 
 use crate::g::{self, G};
 use crate::slot;
+use crate::watermark;
 use gaggle_core::stack_claim::Visit;
 use gaggle_sys::stack::guard::GUARD_BYTES;
 use gaggle_sys::stack::map::{self, PAGE_BYTES};
@@ -153,6 +154,7 @@ fn give_back_claimed(g: &G) {
     // The claim makes the goroutine's plain cells the caller's (G2); a record that is no goroutine, or
     // one that has not begun, has no slot.
     let Some(slot) = g.slot.get() else { return };
+    watermark::look(g, slot);
     let end = (g.stack_pointer.get() - RED_ZONE_BYTES) & !(PAGE_BYTES - 1);
     let mut at = slot.base + GUARD_BYTES;
     while at < end && !g.stack_claim.is_awaited() {

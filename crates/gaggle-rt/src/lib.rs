@@ -33,6 +33,7 @@ mod slot;
 mod sysmon;
 mod thread_tls;
 mod timers;
+mod watermark;
 
 pub use borrow::with_machine_storage;
 pub use green::{Green, Timer};

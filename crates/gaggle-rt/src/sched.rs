@@ -21,6 +21,7 @@ use crate::plain;
 use crate::preempt::{self, Section};
 use crate::slot;
 use crate::thread_tls;
+use crate::watermark;
 use crate::{Green, fatal, template};
 use gaggle_core::contract::{Entry, NEVER, Nanos, SpawnOptions, WaitReason};
 use gaggle_core::injector::Batch;
@@ -186,6 +187,7 @@ fn start(p: &'static P, g: &'static G) {
             g.id.get()
         )),
     };
+    watermark::begin(g, slot);
     // SAFETY: the slot was free: nobody runs on it.
     unsafe { slot.write_tls(template) };
     let cell = (slot.fs as isize + current_offset()) as *mut Option<&'static G>;
@@ -412,7 +414,10 @@ pub fn requeue_without_processor(g: &'static G) {
 /// # Errors
 /// When the kernel has no memory for its record, or the stack asked for is too large.
 pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'static G> {
-    let class = slot::class_of(options.stack_bytes)?;
+    let class = match options.stack_bytes {
+        Some(bytes) => slot::class_of(bytes)?,
+        None => watermark::class_for(options.location),
+    };
     let _section = Section::enter();
     let g = match holder() {
         Some((p, _)) => p.take_record()?,
@@ -509,6 +514,8 @@ fn end(g: &'static G) -> ! {
         // SAFETY: as for `release_specific`.
         unsafe { glibc::dtv::release_blocks(vector) };
         slot.set_dtv(vector);
+        watermark::look(g, slot);
+        slot.watched.set(false);
     }
     LIVE.fetch_sub(1, Ordering::Relaxed);
     let m = preempt::enter(g);

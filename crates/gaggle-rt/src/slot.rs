@@ -46,6 +46,8 @@ pub struct Slot {
     tid: u32,
     class: u8,
     dtv: Cell<*mut usize>,
+    /// Whether it is to be seen how deep the goroutine here gets ([`crate::watermark`]).
+    pub watched: Cell<bool>,
     next: Cell<Option<&'static Slot>>,
 }
 
@@ -56,10 +58,7 @@ unsafe impl Sync for Slot {}
 ///
 /// # Errors
 /// More than 1 GiB.
-pub fn class_of(bytes: Option<usize>) -> io::Result<u8> {
-    let Some(bytes) = bytes else {
-        return Ok(DEFAULT_CLASS);
-    };
+pub fn class_of(bytes: usize) -> io::Result<u8> {
     let whole = bytes
         .checked_add(guard::GUARD_BYTES)
         .and_then(usize::checked_next_power_of_two);
@@ -84,6 +83,11 @@ impl Slot {
     /// Where the goroutine's frames begin, going down (S2).
     pub fn top(&self, template: &Template) -> usize {
         self.fs - template.below()
+    }
+
+    /// The half of the reservation that frames reach last, without the guard.
+    pub fn lower_half(&self) -> std::ops::Range<usize> {
+        self.base + guard::GUARD_BYTES..self.base + (1 << self.class) / 2
     }
 
     /// The class (log2 of bytes).
@@ -285,6 +289,7 @@ impl Reserved {
                 tid: TID_BASE + number + index as u32,
                 class,
                 dtv: Cell::new(std::ptr::null_mut()),
+                watched: Cell::new(false),
                 next: Cell::new(None),
             };
             // SAFETY: writable, aligned memory for one slot, given out once.

@@ -63,3 +63,40 @@ pub unsafe fn discard(address: usize, bytes: usize) {
         )
     };
 }
+
+/// The most that [`any_resident`] looks at.
+pub const LOOKED_AT_MAX_BYTES: usize = 16 * PAGE_BYTES;
+
+/// Whether any page of `[address, address + bytes)` is in memory; whole pages, at most
+/// [`LOOKED_AT_MAX_BYTES`]. `false` where the kernel does not say.
+pub fn any_resident(address: usize, bytes: usize) -> bool {
+    let mut pages = [0u8; LOOKED_AT_MAX_BYTES / PAGE_BYTES];
+    let bytes = bytes.min(LOOKED_AT_MAX_BYTES);
+    let arguments = [address, bytes, pages.as_mut_ptr() as usize, 0, 0, 0];
+    // SAFETY: the kernel writes one byte for each page of the range, for which there is room; it only
+    // looks at the range.
+    let result = unsafe { raw(libc::SYS_mincore, arguments) };
+    result == 0 && pages.iter().any(|&page| page & 1 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_resident_from_its_first_use_until_it_is_discarded() {
+        let address = reserve(LOOKED_AT_MAX_BYTES).expect("address space");
+        assert!(!any_resident(address, LOOKED_AT_MAX_BYTES));
+        let page = address + 7 * PAGE_BYTES;
+        // SAFETY: within the mapping just made.
+        unsafe { (page as *mut u8).write_volatile(1) };
+        assert!(any_resident(address, LOOKED_AT_MAX_BYTES));
+        assert!(any_resident(page, PAGE_BYTES));
+        assert!(!any_resident(address, 7 * PAGE_BYTES));
+        // SAFETY: reserved above, nothing of use in it.
+        unsafe { discard(page, PAGE_BYTES) };
+        assert!(!any_resident(address, LOOKED_AT_MAX_BYTES));
+        // SAFETY: reserved above.
+        unsafe { release(address, LOOKED_AT_MAX_BYTES) };
+    }
+}
