@@ -6,8 +6,9 @@
 //!
 //! - X1: between the two changes of the FS base the goroutine stays on its M: what runs cannot park, since
 //!   every hook finds no goroutine ([`sched::current`] is `None` in an M's storage) and forwards to libc.
-//! - X2: nor is it suspended or made to give its P up there, for the same reason: the handler finds no
-//!   goroutine. So a goroutine that is suspended holds no lock of the allocator.
+//! - X2: nor is it suspended there, for the same reason: the handler finds no goroutine. So a goroutine
+//!   that is suspended holds no lock of the allocator. The monitor may take its P while the kernel holds
+//!   it; it then goes on without one until its next section.
 //! - X3: the M that a goroutine is on changes only where it parks or yields, so the FS base that is read
 //!   first is still the right one when it is loaded, whatever comes between.
 //! - X4: the function does not unwind: a panic in it ends the process.
