@@ -151,6 +151,8 @@ pub struct G {
     pub parent: Cell<u64>,
     /// When it was readied, if this time is measured; 0 else.
     pub ready_at: Cell<u64>,
+    /// How often it was readied, modulo 256 ([`crate::latency`]).
+    pub times_readied: Cell<u8>,
 }
 
 // SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
@@ -242,6 +244,12 @@ impl G {
 }
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
+
+/// How many goroutines were ever made.
+pub fn created() -> u64 {
+    // Relaxed: a figure to report.
+    LAST_ID.load(Ordering::Relaxed)
+}
 
 /// Records that no P has in its own list.
 static POOL: Guarded<Batch<G>, Lock> = Guarded::from_raw(Lock::unlocked(), Batch::new());
@@ -395,6 +403,7 @@ fn blank() -> G {
         },
         parent: Cell::new(0),
         ready_at: Cell::new(0),
+        times_readied: Cell::new(0),
     }
 }
 

@@ -17,6 +17,7 @@ mod give_back;
 mod green;
 mod hold;
 mod hooks;
+mod latency;
 mod lock;
 mod m;
 mod netpoll;
@@ -140,6 +141,17 @@ pub fn switch_preemption_off() {
 /// How many OS threads run goroutines, or are kept for that.
 pub fn machines() -> usize {
     m::count() as usize
+}
+
+/// How many goroutines were ever created.
+pub fn created() -> u64 {
+    g::created()
+}
+
+/// How long goroutines that could run waited for a processor: how many of a sample in each range, and
+/// the ranges' bounds in seconds, one more than there are ranges.
+pub fn latencies() -> (Vec<u64>, Vec<f64>) {
+    latency::histogram()
 }
 
 /// All goroutines with their stacks, the caller's first, in the format of Go's dumps.

@@ -87,6 +87,7 @@ pub fn ready(g: &'static G) {
         return;
     }
     g.wait.set(WaitReason::Runnable);
+    crate::latency::readied(g);
     let _section = Section::enter();
     let link = NonNull::from(g);
     let overflow = match holder() {
@@ -209,6 +210,7 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
     g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
     hold::check(g);
     g.wait.set(WaitReason::Unknown);
+    crate::latency::runs(g);
     g.stack_claim.arrive(call::yield_thread);
     if g.slot.get().is_none() {
         start(p, g);

@@ -44,6 +44,12 @@ pub(crate) fn count() -> usize {
     COUNT.load(Ordering::Relaxed)
 }
 
+/// How many goroutines were ever started.
+pub(crate) fn created() -> u64 {
+    // Relaxed: a figure to report.
+    LAST_ID.load(Ordering::Relaxed)
+}
+
 pub(crate) fn spawn(options: SpawnOptions, entry: Entry) -> io::Result<u64> {
     let mut builder = std::thread::Builder::new();
     if let Some(name) = options.name {

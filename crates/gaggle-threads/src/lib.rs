@@ -42,6 +42,11 @@ pub fn set_processors(processors: usize) -> usize {
     before
 }
 
+/// How many goroutines were ever started.
+pub fn created() -> u64 {
+    goroutine::created()
+}
+
 impl Runtime for Threads {
     type Lock = Lock;
     type Timer = Timer;

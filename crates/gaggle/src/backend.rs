@@ -7,6 +7,7 @@
 //! - D3: green that refuses without having been asked for gives way to threads with one line that
 //!   says why.
 
+use crate::panics::PanicPolicy;
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::task::{Task, Ticket};
 #[cfg(green)]
@@ -53,11 +54,13 @@ static CHOSEN: AtomicU8 = AtomicU8::new(UNCHOSEN);
 pub(crate) struct Wishes {
     pub(crate) backend: Option<Backend>,
     pub(crate) processors: Option<usize>,
+    pub(crate) panic_policy: Option<PanicPolicy>,
 }
 
 static WISHES: Mutex<Wishes> = Mutex::new(Wishes {
     backend: None,
     processors: None,
+    panic_policy: None,
 });
 
 fn wishes() -> MutexGuard<'static, Wishes> {
@@ -119,6 +122,7 @@ fn choose() -> Backend {
 /// Reads the environment, which overrides the program's own wishes, and starts a backend (D2, D3).
 fn start(wishes: Wishes) -> Result<Backend, String> {
     let asked_for = backend_of_environment()?;
+    let panic_policy = panic_policy_of_environment()?.or(wishes.panic_policy);
     let processors = processors_of_environment()?.or(wishes.processors);
     let backend = match asked_for.or(wishes.backend) {
         Some(Backend::Threads) => Backend::Threads,
@@ -136,6 +140,7 @@ fn start(wishes: Wishes) -> Result<Backend, String> {
         Backend::Green => GREEN,
         Backend::Threads => THREADS,
     };
+    crate::panics::start(panic_policy.unwrap_or_default());
     // Release: pairs with the Acquire in `backend`.
     CHOSEN.store(chosen, Ordering::Release);
     Ok(backend)
@@ -181,6 +186,19 @@ fn backend_of_environment() -> Result<Option<Backend>, String> {
                 "GAGGLE_BACKEND is {value:?}; it must be green or threads"
             )),
         },
+    }
+}
+
+/// `GAGGLE_PANIC`; unset or empty: none.
+fn panic_policy_of_environment() -> Result<Option<PanicPolicy>, String> {
+    let Some(value) = std::env::var_os("GAGGLE_PANIC").filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    match value.to_str().and_then(PanicPolicy::by_name) {
+        Some(policy) => Ok(Some(policy)),
+        None => Err(format!(
+            "GAGGLE_PANIC is {value:?}; it must be deliver, exit or abort"
+        )),
     }
 }
 
@@ -328,6 +346,45 @@ pub(crate) fn set_processors(processors: usize) -> usize {
         #[cfg(green)]
         Backend::Green => gaggle_rt::set_processors(processors),
         _ => gaggle_threads::set_processors(processors),
+    }
+}
+
+/// What the backends count, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) created: u64,
+    pub(crate) threads: u64,
+    pub(crate) hand_offs: u64,
+    pub(crate) migrations: u64,
+    pub(crate) suspensions: u64,
+    pub(crate) revocations: u64,
+}
+
+pub(crate) fn counts() -> Counts {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => Counts {
+            created: gaggle_rt::created(),
+            threads: gaggle_rt::machines() as u64,
+            hand_offs: gaggle_rt::hand_offs(),
+            migrations: gaggle_rt::migrations(),
+            suspensions: gaggle_rt::suspensions(),
+            revocations: gaggle_rt::revocations(),
+        },
+        _ => Counts {
+            created: gaggle_threads::created(),
+            threads: Threads::task_count() as u64,
+            ..Counts::default()
+        },
+    }
+}
+
+/// How long goroutines waited for a processor: counts and bounds in seconds; empty where nobody measures.
+pub(crate) fn latencies() -> (Vec<u64>, Vec<f64>) {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::latencies(),
+        _ => (Vec::new(), Vec::new()),
     }
 }
 

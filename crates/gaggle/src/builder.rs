@@ -197,6 +197,9 @@ impl<F: FnOnce() -> T, T> Task<F, T> {
         self.ending.begin();
         // The panic goes to whoever joins, who decides what is still fit for use.
         let result = catch_unwind(AssertUnwindSafe(self.f));
+        if result.is_err() {
+            crate::panics::uncaught();
+        }
         self.packet.put(result);
         crate::goroutine::left_its_result();
     }

@@ -174,6 +174,15 @@ thread_local! {
     };
 }
 
+/// The calling goroutine's name, for its panic hook: never panics itself.
+pub(crate) fn own_name() -> Option<Arc<str>> {
+    let known = CURRENT.try_with(|current| {
+        let handle = current.handle.try_borrow().ok()?;
+        handle.as_ref()?.shared.name.clone()
+    });
+    known.ok().flatten()
+}
+
 /// The handle of the calling goroutine, or of the calling OS thread where none runs.
 ///
 /// # Examples

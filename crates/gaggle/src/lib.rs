@@ -31,6 +31,8 @@ pub mod chan;
 pub mod context;
 mod goroutine;
 mod join;
+mod metrics;
+mod panics;
 mod parker;
 mod run;
 pub mod runtime;

@@ -7,10 +7,18 @@
 //! | variable | values | meaning |
 //! |---|---|---|
 //! | `GAGGLE_BACKEND` | `green`, `threads` | forces a backend; one that cannot run ends the process with status 2 |
+//! | `GAGGLE_PANIC` | `deliver`, `exit`, `abort` | what a panic in a goroutine does to the process: [`PanicPolicy`] |
+//! | `GAGGLE_TRACEBACK` | `none`, `single`, `all`, `system`, `crash` | how many stacks a fatal error shows, as Go's `GOTRACEBACK`; `single` shows all, since these errors are no single goroutine's |
+//! | `GAGGLE_DEBUG` | `schedtrace=MS`, `scheddetail=1`, `asyncpreemptoff=1`, with commas | as Go's `GODEBUG` (green only) |
 //! | `GAGGLE_MAXPROCS` | 1, 2, ... | how many processors run goroutines at the same time (green: 64 at most) |
 
 pub use crate::backend::Backend;
 use crate::backend::{Dispatch, backend, wish};
+pub use crate::metrics::{
+    Metric, MetricDescription, MetricHistogram, MetricKind, MetricValue, metric_descriptions,
+    metrics,
+};
+pub use crate::panics::PanicPolicy;
 use gaggle_core::contract::Runtime;
 use std::fmt;
 
@@ -115,6 +123,7 @@ pub fn stack_dump() -> String {
 pub struct Builder {
     backend: Option<Backend>,
     processors: Option<usize>,
+    panic_policy: Option<PanicPolicy>,
 }
 
 impl Builder {
@@ -136,6 +145,12 @@ impl Builder {
         self
     }
 
+    /// Says what a panic in a goroutine does to the process, as `GAGGLE_PANIC` does.
+    pub fn panic_policy(mut self, policy: PanicPolicy) -> Self {
+        self.panic_policy = Some(policy);
+        self
+    }
+
     /// Makes it so for the runtime that is to start.
     ///
     /// # Errors
@@ -144,6 +159,7 @@ impl Builder {
         wish(|wishes| {
             wishes.backend = self.backend.or(wishes.backend);
             wishes.processors = self.processors.or(wishes.processors);
+            wishes.panic_policy = self.panic_policy.or(wishes.panic_policy);
         })
         .map_err(AlreadyStarted)
     }

@@ -424,6 +424,44 @@ fn ends() -> Vec<Case> {
             End::Code(7, &[], &[]),
         ),
         case(
+            "panic_is_printed_with_its_goroutine_and_delivered",
+            panic_and_join,
+            End::Code(
+                0,
+                &["[running, \"unlucky\"]:", "the goose is cooked"],
+                &["fatal"],
+            ),
+        ),
+        Case {
+            name: "panic_ends_the_process_as_in_go",
+            child: panic_and_join,
+            environment: &[("GAGGLE_PANIC", "exit")],
+            signal: None,
+            end: End::Code(
+                2,
+                &[
+                    "the goose is cooked",
+                    "fatal error: goroutine ",
+                    "[join, \"main\"]:",
+                ],
+                &[],
+            ),
+        },
+        Case {
+            name: "panic_aborts",
+            child: panic_and_join,
+            environment: &[("GAGGLE_PANIC", "abort"), ("GAGGLE_TRACEBACK", "none")],
+            signal: None,
+            end: End::Signal(libc::SIGABRT, &["the goose is cooked"]),
+        },
+        Case {
+            name: "panic_policy_that_does_not_exist",
+            child: panic_and_join,
+            environment: &[("GAGGLE_PANIC", "shrug")],
+            signal: None,
+            end: End::Code(2, &["GAGGLE_PANIC is \"shrug\""], &["goose"]),
+        },
+        case(
             "abort_from_a_goroutine",
             || {
                 gaggle::run(|| {
@@ -434,6 +472,15 @@ fn ends() -> Vec<Case> {
             End::Signal(libc::SIGABRT, &[]),
         ),
     ]
+}
+
+fn panic_and_join() {
+    gaggle::run(|| {
+        let unlucky = gaggle::Builder::new()
+            .name("unlucky")
+            .spawn(|| panic!("the goose is cooked"));
+        assert!(unlucky.expect("it starts").join().is_err());
+    });
 }
 
 /// The child's half.
