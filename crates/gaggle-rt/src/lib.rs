@@ -34,6 +34,7 @@ mod slot;
 mod sysmon;
 mod thread_tls;
 mod timers;
+mod trace;
 mod watermark;
 
 pub use borrow::with_machine_storage;

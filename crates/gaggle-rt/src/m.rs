@@ -313,6 +313,11 @@ impl IdleList {
     };
 }
 
+/// How many Ms are idle.
+pub fn idle_count() -> u32 {
+    IDLE.lock().len
+}
+
 /// How often an M has left the idle list, if every M is in it now.
 pub fn departures_if_all_idle() -> Option<u64> {
     let idle = IDLE.lock();

@@ -49,13 +49,11 @@ pub fn traceback() -> Traceback {
 }
 
 /// Every how many milliseconds the monitor writes a line of the scheduler trace; 0: never.
-#[allow(dead_code, reason = "the scheduler trace comes next")]
 pub fn trace_millis() -> u64 {
     TRACE_MILLIS.load(Ordering::Relaxed)
 }
 
 /// Whether the scheduler trace lists all Ps, Ms and goroutines.
-#[allow(dead_code, reason = "the scheduler trace comes next")]
 pub fn trace_detail() -> bool {
     TRACE_DETAIL.load(Ordering::Relaxed)
 }

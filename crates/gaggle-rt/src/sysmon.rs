@@ -92,9 +92,11 @@ fn watch() -> ! {
     let mut quiet_rounds = 0;
     let mut bare_looks = 0;
     let mut reread = crate::processors::Reread::default();
+    let mut trace = crate::trace::Trace::new();
     let mut deadlock = crate::deadlock::Look::new();
     loop {
         deadlock.look();
+        trace.look();
         reread.look();
         crate::hooks::deliver_deferred();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));

@@ -461,6 +461,46 @@ fn ends() -> Vec<Case> {
             signal: None,
             end: End::Code(2, &["GAGGLE_PANIC is \"shrug\""], &["goose"]),
         },
+        Case {
+            name: "scheduler_trace_in_gos_format",
+            child: || gaggle::run(|| thread::sleep(LONG_ENOUGH)),
+            environment: &[("GAGGLE_DEBUG", "schedtrace=50"), ("GAGGLE_MAXPROCS", "2")],
+            signal: None,
+            end: End::Code(
+                0,
+                &[
+                    "SCHED ",
+                    "ms: gomaxprocs=2 idleprocs=2 threads=",
+                    " runqueue=0 [ 0 0 ]",
+                ],
+                &["GAGGLE_DEBUG"],
+            ),
+        },
+        Case {
+            name: "scheduler_trace_in_detail",
+            child: || gaggle::run(|| thread::sleep(LONG_ENOUGH)),
+            environment: &[("GAGGLE_DEBUG", "schedtrace=50,scheddetail=1")],
+            signal: None,
+            end: End::Code(
+                0,
+                &["\n  P0: status=", "\n  M0: procid=", ": status=sleep\n"],
+                &[],
+            ),
+        },
+        Case {
+            name: "unknown_keys_are_said_and_the_program_runs",
+            child: || gaggle::run(|| ()),
+            environment: &[("GAGGLE_DEBUG", "gctrace=1"), ("GAGGLE_TRACEBACK", "loud")],
+            signal: None,
+            end: End::Code(
+                0,
+                &[
+                    "gaggle: GAGGLE_DEBUG: there is no key \"gctrace\"",
+                    "GAGGLE_TRACEBACK is \"loud\"",
+                ],
+                &[],
+            ),
+        },
         case(
             "abort_from_a_goroutine",
             || {
