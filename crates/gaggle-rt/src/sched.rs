@@ -269,7 +269,9 @@ fn recycle(g: &'static G) {
     }
 }
 
-/// Leaves the calling goroutine's stack for `next`, or for g0, and returns when it runs again.
+/// Leaves the calling goroutine's stack for `next`, or for g0, and returns when it runs again. Not
+/// inlined: it is the one place that goroutines switch from (W4 of `gaggle_sys::arch`).
+#[inline(never)]
 fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
     debug_assert_eq!(m.sections.depth(), 1, "M4");
     let own = std::ptr::from_ref(g).cast_mut().cast::<()>();
