@@ -31,6 +31,13 @@ pub fn install() -> io::Result<usize> {
     Ok(lowest)
 }
 
+/// Takes the calling OS thread's alternate signal stack, at `lowest`, away again. No handler is on it.
+pub fn remove(lowest: usize) {
+    thread::remove_signal_stack();
+    // SAFETY: what `install` reserved; the kernel uses it no more.
+    unsafe { map::release(lowest - guard::GUARD_BYTES, guard::GUARD_BYTES + BYTES) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

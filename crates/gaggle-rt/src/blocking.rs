@@ -75,7 +75,7 @@ pub fn in_long_call<R>(call: impl FnOnce() -> R) -> R {
 }
 
 /// Lets others have the P of the calling M.
-fn give_up(m: &'static M, p: &'static P) {
+pub fn give_up(m: &'static M, p: &'static P) {
     m.release();
     count_hand_off();
     if !p.queue.is_empty() || !find_work::injector().is_empty() {

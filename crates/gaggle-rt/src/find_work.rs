@@ -19,6 +19,7 @@ use crate::lock::Lock;
 use crate::m::{self, M, POLLER};
 use crate::netpoll;
 use crate::p::{self, P};
+use crate::pin;
 use crate::sched;
 use gaggle_core::contract::{NEVER, Nanos};
 use gaggle_core::idle::Idle;
@@ -134,9 +135,9 @@ pub fn first_deadline() -> Nanos {
         .unwrap_or(NEVER)
 }
 
-/// An M's life on its own stack.
-pub fn schedule(m: &'static M) -> ! {
-    loop {
+/// An M's life on its own stack; it ends only with a goroutine that is bound to it ([`pin`]).
+pub fn schedule(m: &'static M) {
+    while !m.ends.get() {
         let g = m.handed.take().unwrap_or_else(|| find(m));
         if m.spinning.replace(false) && IDLE.spin_end() {
             // The last spinner found work: there may be more than it can do.
@@ -144,6 +145,7 @@ pub fn schedule(m: &'static M) -> ! {
         }
         sched::run(m, g);
     }
+    pin::end_machine(m);
 }
 
 /// Finds a goroutine to run, sleeping as long as there is none.
@@ -152,6 +154,9 @@ fn find(m: &'static M) -> &'static G {
         // Given together with a P by an M that was preempted.
         if let Some(g) = m.handed.take() {
             return g;
+        }
+        if let Some(own) = m.bound.get() {
+            return pin::wait(m, own);
         }
         let Some(p) = m.p() else {
             match IDLE.take() {
@@ -389,7 +394,7 @@ fn wait_for_events(m: &'static M, ready: &mut Batch<G>) {
 }
 
 /// Empties a P that is no longer wanted, and lets go of it (P2).
-fn retire(m: &'static M, p: &'static P) {
+pub fn retire(m: &'static M, p: &'static P) {
     m.release();
     crate::processors::drop_processor(p);
     if m.spinning.replace(false) {

@@ -139,6 +139,10 @@ pub struct G {
     pub migrations: Cell<u32>,
     /// The M that ran it last, for counting migrations.
     pub last_m: Cell<u32>,
+    /// The M that it is bound to ([`crate::pin`]); null: none.
+    pub bound_to: AtomicPtr<M>,
+    /// How often it was bound, and whether for good.
+    pub locks: Cell<u32>,
     /// The signals that it blocks (S1 of `hooks/signal.rs`).
     signal_mask: AtomicU64,
     /// Signals that were sent to it and not handled yet (S2 there).
@@ -225,6 +229,13 @@ impl G {
         // Acquire: pairs with the Release in `leave_processor`; what the goroutine did and its saved
         // stack pointer are visible once this says no.
         !self.on.load(Ordering::Acquire).is_null()
+    }
+
+    /// Whether only an M's own stack can go on with it: its stack is still in use, or it is bound to
+    /// an M ([`crate::pin`]).
+    pub fn needs_scheduler(&self) -> bool {
+        // Relaxed: as in `pin::machine_of`.
+        self.is_on_processor() || !self.bound_to.load(Ordering::Relaxed).is_null()
     }
 
     /// Clears G3; called by the context that was switched to from this goroutine.
@@ -394,6 +405,8 @@ fn blank() -> G {
         ended: Cell::new(false),
         migrations: Cell::new(0),
         last_m: Cell::new(u32::MAX),
+        bound_to: AtomicPtr::new(null_mut()),
+        locks: Cell::new(0),
         signal_mask: AtomicU64::new(0),
         signals_pending: AtomicU64::new(0),
         signal_waiter: AtomicI32::new(0),

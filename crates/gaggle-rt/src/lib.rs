@@ -24,6 +24,7 @@ mod netpoll;
 mod options;
 mod overflow;
 mod p;
+mod pin;
 mod plain;
 mod preempt;
 mod processors;
@@ -107,6 +108,17 @@ pub fn set_processors(count: usize) -> usize {
 /// (`GAGGLE_DEBUG=asyncpreemptoff=1`).
 pub fn preemption_is_off() -> bool {
     options::preemption_is_off()
+}
+
+/// Binds the calling goroutine to its OS thread, until as many calls of [`unlock_os_thread`]. Nothing
+/// else runs there meanwhile.
+pub fn lock_os_thread() {
+    pin::lock();
+}
+
+/// Undoes one [`lock_os_thread`].
+pub fn unlock_os_thread() {
+    pin::unlock();
 }
 
 /// How often a started goroutine went on on another OS thread than before, in all.

@@ -41,6 +41,10 @@ pub struct M {
     next_all: AtomicPtr<M>,
     /// What its scheduler is to run next, found by the goroutine that left.
     pub handed: Cell<Option<&'static G>>,
+    /// The goroutine that is bound to it ([`crate::pin`]).
+    pub bound: Cell<Option<&'static G>>,
+    /// Its goroutine ended bound: it is to end, too.
+    pub ends: Cell<bool>,
     /// The goroutine that comes next goes on with the turn of the one before.
     pub inherits: Cell<bool>,
     /// It looks for work without having any.
@@ -118,10 +122,14 @@ pub fn current() -> Option<&'static M> {
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// How many of them have ended.
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
 /// How many Ms exist.
 pub fn count() -> u32 {
-    // Relaxed: a figure to report.
-    COUNT.load(Ordering::Relaxed)
+    // Relaxed: figures to report. Those that ended are read first: they were made before.
+    let ended = ENDED.load(Ordering::Relaxed);
+    COUNT.load(Ordering::Relaxed).saturating_sub(ended)
 }
 
 /// All Ms that were ever made, the last first.
@@ -184,6 +192,8 @@ impl M {
             },
             next_all: AtomicPtr::new(null_mut()),
             handed: Cell::new(None),
+            bound: Cell::new(None),
+            ends: Cell::new(false),
             inherits: Cell::new(false),
             spinning: Cell::new(false),
             random: Cell::new(
@@ -204,6 +214,13 @@ impl M {
         self.thread_id
             .store(gaggle_sys::call::thread_id(), Ordering::Relaxed);
         CURRENT.set(Some(self));
+    }
+
+    /// Its OS thread ends; it holds no P and is in no list.
+    pub fn has_ended(&self) {
+        // Relaxed: a signal that the monitor sends to number 0 is refused.
+        self.thread_id.store(0, Ordering::Relaxed);
+        ENDED.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The P it holds, asked by its own thread in a section (E1 of `gaggle_core::sections`).

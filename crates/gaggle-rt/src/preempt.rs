@@ -28,6 +28,7 @@ use crate::find_work;
 use crate::g::{G, from_link};
 use crate::m::{self, M};
 use crate::p::{self, P};
+use crate::pin;
 use crate::sched;
 use gaggle_core::injector::Batch;
 use gaggle_sys::glibc::modules::Module;
@@ -275,9 +276,10 @@ fn preempt(g: &'static G, m: &'static M, context: *mut c_void, in_libc: bool) {
         return;
     };
     // V2: the heir.
-    let heir = match suspended_on(next) {
-        Some(_) => None,
-        None => match m::take_idle() {
+    let has_own = suspended_on(next).is_some() || pin::machine_of(next).is_some();
+    let heir = match has_own {
+        true => None,
+        false => match m::take_idle() {
             Some(idle) => Some(idle),
             None => {
                 put_back(p, next);
@@ -423,7 +425,7 @@ fn suspend(
     move_back(m);
 }
 
-/// Gives `p` to whoever runs `next`: `heir`, or the M that `next` is suspended on.
+/// Gives `p` to whoever runs `next`: `heir`, or the M that `next` is suspended on or bound to.
 fn pass(p: &'static P, next: &'static G, heir: Option<&'static M>) {
     match heir {
         Some(heir) => {
@@ -432,7 +434,12 @@ fn pass(p: &'static P, next: &'static G, heir: Option<&'static M>) {
             heir.handed.set(Some(next));
             heir.give(p.number, false);
         }
-        None => resume(next, p, true),
+        None if suspended_on(next).is_some() => resume(next, p, true),
+        None => {
+            if let Some(owner) = pin::machine_of(next) {
+                pin::pass(owner, p);
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::g::{self, G};
 use crate::hold;
 use crate::m::{self, M};
 use crate::p::{self, P};
+use crate::pin;
 use crate::plain;
 use crate::preempt::{self, Section};
 use crate::slot;
@@ -298,6 +299,12 @@ pub fn run(m: &'static M, g: &'static G) {
         m.forget_p();
         return preempt::resume(g, p, true);
     }
+    if let Some(owner) = pin::machine_of(g).filter(|owner| !std::ptr::eq(*owner, m)) {
+        let p = m.processor();
+        m.inherits.set(false);
+        m.forget_p();
+        return pin::pass(owner, p);
+    }
     // W2: g0 may wait here.
     let mut rounds = 0u32;
     while g.is_on_processor() {
@@ -337,10 +344,13 @@ fn end_wait(g: &'static G) {
 
 /// Leaves the calling goroutine, in a section, until it is readied.
 fn switch_away(g: &'static G, m: &'static M) {
+    if m.bound.get().is_some() {
+        return leave(g, m, None);
+    }
     match next_at_hand(m) {
         // Readied already, and first in the queue (W1).
         Some(next) if std::ptr::eq(next, g) => m.inherits.set(false),
-        Some(next) if next.is_on_processor() => {
+        Some(next) if next.needs_scheduler() => {
             m.handed.set(Some(next));
             leave(g, m, None);
         }
@@ -382,8 +392,12 @@ pub fn yield_now(g: &'static G) {
 }
 
 fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
+    if m.bound.get().is_some() {
+        ready_last(p, g);
+        return leave(g, m, None);
+    }
     let next = next_at_hand(m);
-    if let Some(next) = next.filter(|next| next.is_on_processor()) {
+    if let Some(next) = next.filter(|next| next.needs_scheduler()) {
         m.handed.set(Some(next));
         ready_last(p, g);
         return leave(g, m, None);
@@ -524,8 +538,9 @@ fn end(g: &'static G) -> ! {
     LIVE.fetch_sub(1, Ordering::Relaxed);
     let m = preempt::enter(g);
     g.ended.set(true);
-    let next = next_at_hand(m);
-    match next.filter(|next| next.is_on_processor()) {
+    pin::end(g, m);
+    let next = if m.ends.get() { None } else { next_at_hand(m) };
+    match next.filter(|next| next.needs_scheduler()) {
         Some(busy) => {
             m.handed.set(Some(busy));
             leave(g, m, None);

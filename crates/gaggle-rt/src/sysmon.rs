@@ -61,11 +61,12 @@ pub fn start_machine() -> io::Result<()> {
         .name(format!("gaggle-m{}", m.number))
         .spawn(move || {
             thread::block_asynchronous_signals();
-            if let Err(error) = crate::alt_stack::install() {
-                crate::fatal(format_args!("no signal stack for an OS thread: {error}"));
-            }
+            let signal_stack = crate::alt_stack::install().unwrap_or_else(|error| {
+                crate::fatal(format_args!("no signal stack for an OS thread: {error}"))
+            });
             m.adopt();
-            find_work::schedule(m)
+            find_work::schedule(m);
+            crate::alt_stack::remove(signal_stack);
         })?;
     Ok(())
 }

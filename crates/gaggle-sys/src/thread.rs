@@ -50,6 +50,22 @@ pub unsafe fn set_signal_stack(lowest: usize, bytes: usize) -> std::io::Result<(
     Ok(())
 }
 
+/// Leaves the calling OS thread without an alternate signal stack.
+pub fn remove_signal_stack() {
+    let none = libc::stack_t {
+        ss_sp: std::ptr::null_mut(),
+        ss_flags: libc::SS_DISABLE,
+        ss_size: 0,
+    };
+    // SAFETY: the kernel reads the description.
+    unsafe {
+        raw(
+            libc::SYS_sigaltstack,
+            [&raw const none as usize, 0, 0, 0, 0, 0],
+        )
+    };
+}
+
 /// Whether the kernel holds the OS thread `thread_id` of this process for runnable (on a processor, or
 /// waiting for one), as opposed to blocked; `true` where it cannot be found out. Costs microseconds.
 pub fn is_runnable(thread_id: i32) -> bool {

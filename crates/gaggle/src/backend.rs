@@ -408,6 +408,17 @@ pub(crate) fn stack_dump() -> String {
     }
 }
 
+/// Binds the calling goroutine to its OS thread, or undoes that once.
+pub(crate) fn bind_to_os_thread(bind: bool) {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green if bind => gaggle_rt::lock_os_thread(),
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::unlock_os_thread(),
+        _ => {}
+    }
+}
+
 /// How often the calling goroutine has gone on on another OS thread than before.
 pub(crate) fn own_migrations() -> u32 {
     match backend() {

@@ -209,3 +209,43 @@ pub fn own_migrations() -> u32 {
 pub fn suspensions() -> u64 {
     crate::backend::suspensions()
 }
+
+/// Binds the calling goroutine to the OS thread it runs on: it moves to no other, and no other goroutine
+/// runs there, until [`unlock_os_thread`] has been called as often. For code that the kernel, or a
+/// library by inline system calls, knows by its OS thread: a graphics context, a ring of `io_uring` with
+/// one issuer, `ptrace`. Never blocks; from here on each wait of this goroutine costs two switches of the
+/// operating system.
+///
+/// A goroutine that ends bound takes the OS thread with it, so that what was done to that thread is met
+/// by nobody else. Calls of libc that change what the kernel knows of a thread (its affinity, namespaces,
+/// user for files, seccomp filters, ...) bind their goroutine for good, without being asked.
+///
+/// On the threads backend, and on OS threads that are no goroutine, it does nothing: there it is so
+/// anyway.
+///
+/// Source: Go's `runtime.LockOSThread`.
+///
+/// # Examples
+/// ```
+/// gaggle::run(|| {
+///     gaggle::runtime::lock_os_thread();
+///     let before = gaggle::runtime::own_migrations();
+///     std::thread::sleep(std::time::Duration::from_millis(1));
+///     assert_eq!(gaggle::runtime::own_migrations(), before);
+///     gaggle::runtime::unlock_os_thread();
+/// });
+/// ```
+pub fn lock_os_thread() {
+    crate::backend::bind_to_os_thread(true);
+}
+
+/// Undoes one [`lock_os_thread`] of the calling goroutine; without one it does nothing. Never blocks.
+///
+/// # Examples
+/// ```
+/// gaggle::runtime::lock_os_thread();
+/// gaggle::runtime::unlock_os_thread();
+/// ```
+pub fn unlock_os_thread() {
+    crate::backend::bind_to_os_thread(false);
+}

@@ -76,7 +76,7 @@ unsafe fn is_goroutine(thread: pthread_t) -> bool {
 }
 
 /// What a `pthread_t` stands for.
-enum Whose {
+pub enum Whose {
     /// The calling goroutine.
     Own(&'static G),
     /// Another goroutine; `None`: one that runs a handler, or none any more.
@@ -89,7 +89,7 @@ enum Whose {
 ///
 /// # Safety
 /// As for [`is_goroutine`].
-unsafe fn whose(thread: pthread_t) -> Whose {
+pub unsafe fn whose(thread: pthread_t) -> Whose {
     if let Some(g) = sched::current().filter(|g| g.fs.get() == thread as usize) {
         return Whose::Own(g);
     }

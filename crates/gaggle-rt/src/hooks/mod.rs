@@ -27,6 +27,7 @@ mod join;
 pub mod loader;
 mod message;
 mod mutex;
+mod os_thread;
 mod poll;
 mod process;
 mod raw_call;

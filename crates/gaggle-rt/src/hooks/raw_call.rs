@@ -2,7 +2,8 @@
 //! does; where the kernel's call and libc's function differ, the difference is made good here.
 
 use super::{
-    answer, child, descriptor, file, futex, io, message, poll, select, sleep, socket, splice,
+    answer, child, descriptor, file, futex, identity, io, message, os_thread, poll, select, signal,
+    sleep, socket, splice,
 };
 use crate::blocking::in_call;
 use crate::sched;
@@ -79,6 +80,12 @@ unsafe fn as_function(number: c_long, a: [usize; 6]) -> Option<c_long> {
             SYS_wait4 => child::wait4 4;
             SYS_sched_yield => sleep::sched_yield 0;
             SYS_nanosleep => sleep::nanosleep 2;
+            SYS_prctl => os_thread::prctl 5;
+            SYS_tgkill => identity::tgkill 3;
+            SYS_rt_sigprocmask => signal::sigprocmask 3;
+            SYS_rt_sigtimedwait => signal::sigtimedwait 3;
+            SYS_rt_sigsuspend => signal::sigsuspend 1;
+            SYS_pause => signal::pause 0;
             SYS_close => descriptor::close 1;
             SYS_close_range => descriptor::close_range 3;
             SYS_dup => descriptor::dup 1;
@@ -193,9 +200,12 @@ pub unsafe extern "C" fn syscall(
     e: usize,
     f: usize,
 ) -> c_long {
-    let arguments = [a, b, c, d, e, f];
+    let mut arguments = [a, b, c, d, e, f];
     // The futex comes first: it is what std calls, from any thread, and it keeps errno where it succeeds.
     if number != libc::SYS_futex && sched::current().is_some() {
+        if let Some(result) = os_thread::before_call(number, &mut arguments) {
+            return answer(result) as c_long;
+        }
         // SAFETY: the caller's contract.
         if let Some(result) = unsafe { as_function(number, arguments) } {
             return result;
