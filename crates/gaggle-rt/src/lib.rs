@@ -90,12 +90,18 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     overflow::install().map_err(failed)?;
     let processors = processors::start(processors);
     // One M for each P, and a spare for the first blocking call.
-    for _ in 0..=processors {
+    for _ in 0..(processors + 1).min(m::limit()) {
         sysmon::start_machine().map_err(failed)?;
     }
     sysmon::start().map_err(failed)?;
     give_back::start().map_err(failed)?;
     self_check::probe()
+}
+
+/// Sets how many OS threads may run goroutines or be blocked with one; where one more is needed, the
+/// process ends. Called before [`start`].
+pub fn set_machines_max(count: u32) {
+    m::set_limit(count);
 }
 
 /// Sets GOMAXPROCS and answers what it was; takes effect at the goroutines' next switches, and from

@@ -132,6 +132,21 @@ pub fn count() -> u32 {
     COUNT.load(Ordering::Relaxed).saturating_sub(ended)
 }
 
+/// The largest number of Ms; Go's default.
+static LIMIT: AtomicU32 = AtomicU32::new(10_000);
+
+/// How many Ms there may be.
+pub fn limit() -> u32 {
+    // Relaxed: written before any M runs.
+    LIMIT.load(Ordering::Relaxed)
+}
+
+/// Sets how many Ms there may be, at least one. Called before the runtime starts.
+pub fn set_limit(limit: u32) {
+    // Relaxed: as in `limit`.
+    LIMIT.store(limit.max(1), Ordering::Relaxed);
+}
+
 /// All Ms that were ever made, the last first.
 static ALL: AtomicPtr<M> = AtomicPtr::new(null_mut());
 

@@ -11,6 +11,7 @@
 //! - R3: in a forked child the reporter is missing: there SIGQUIT does what it does by default.
 
 use crate::dump::{Dumper, Frames};
+use crate::m;
 use crate::options::{self, Traceback};
 use gaggle_sys::{call, fault, futex, signal, thread};
 use std::ffi::{c_int, c_void};
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 const NOTHING: u32 = 0;
 const QUIT: u32 = 1;
 const DEADLOCK: u32 = 2;
+const EXHAUSTED: u32 = 3;
 
 /// What is to be reported (R1).
 static REQUEST: AtomicU32 = AtomicU32::new(NOTHING);
@@ -73,12 +75,22 @@ pub fn all_asleep() {
     request(DEADLOCK);
 }
 
+/// Says that one more OS thread is needed than there may be.
+pub fn exhausted() {
+    request(EXHAUSTED);
+}
+
 fn serve() -> ! {
     loop {
         // Acquire: pairs with the Release in `request`.
         match REQUEST.load(Ordering::Acquire) {
             NOTHING => futex::wait(&REQUEST, NOTHING, None),
             QUIT => end("SIGQUIT: quit"),
+            // Go's words.
+            EXHAUSTED => end(&format!(
+                "runtime: program exceeds {}-thread limit\nfatal error: thread exhaustion",
+                m::limit()
+            )),
             _ => end("fatal error: all goroutines are asleep - deadlock!"),
         }
     }

@@ -38,9 +38,6 @@ const EARLY_NANOS: u64 = 1_000_000;
 /// How much processor time a goroutine may use without a P.
 const WITHOUT_P_NANOS: u64 = 100_000;
 
-/// The largest number of Ms, as Go's default.
-const MACHINES_MAX: u32 = 10_000;
-
 /// 1 while an M is wanted.
 static WANTED: AtomicU32 = AtomicU32::new(0);
 
@@ -239,14 +236,16 @@ fn make_machines(bare_looks: &mut u32) -> bool {
     *bare_looks = if m::any_idle() { 0 } else { *bare_looks + 1 };
     // Acquire: pairs with the Release in `want_machine`.
     let wanted = WANTED.swap(0, Ordering::Acquire) != 0;
-    if !(wanted && find_work::needs_machine() || *bare_looks >= 2) {
+    let needed = wanted && find_work::needs_machine();
+    if !needed && *bare_looks < 2 {
         return wanted;
     }
     *bare_looks = 0;
-    if m::count() >= MACHINES_MAX {
-        crate::fatal(format_args!(
-            "{MACHINES_MAX} OS threads are in blocking calls"
-        ));
+    if m::count() >= m::limit() {
+        if needed {
+            crate::report::exhausted(); // which ends the process soon
+        }
+        return wanted;
     }
     if let Err(error) = start_machine() {
         // Ms in blocking calls come back, so this is a delay, not the end; the next round tries anew.

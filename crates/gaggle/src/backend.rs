@@ -123,7 +123,8 @@ fn choose() -> Backend {
 fn start(wishes: Wishes) -> Result<Backend, String> {
     let asked_for = backend_of_environment()?;
     let panic_policy = panic_policy_of_environment()?.or(wishes.panic_policy);
-    let processors = processors_of_environment()?.or(wishes.processors);
+    let processors = number_of_environment("GAGGLE_MAXPROCS", "processors")?.or(wishes.processors);
+    limit_machines(number_of_environment("GAGGLE_MAXTHREADS", "OS threads")?);
     let backend = match asked_for.or(wishes.backend) {
         Some(Backend::Threads) => Backend::Threads,
         Some(Backend::Green) => {
@@ -164,6 +165,14 @@ fn by_default(_processors: Option<usize>) -> Backend {
     Backend::Threads
 }
 
+/// Only green has a number of OS threads that is not that of goroutines.
+fn limit_machines(_count: Option<usize>) {
+    #[cfg(green)]
+    if let Some(count) = _count {
+        gaggle_rt::set_machines_max(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+}
+
 #[cfg(green)]
 fn start_green(processors: Option<usize>) -> Result<(), String> {
     gaggle_rt::start(processors).map_err(|refusal| refusal.to_string())
@@ -202,15 +211,15 @@ fn panic_policy_of_environment() -> Result<Option<PanicPolicy>, String> {
     }
 }
 
-/// `GAGGLE_MAXPROCS`; unset or empty: none.
-fn processors_of_environment() -> Result<Option<usize>, String> {
-    let Some(value) = std::env::var_os("GAGGLE_MAXPROCS").filter(|value| !value.is_empty()) else {
+/// A variable that holds a number of `what`, 1 or more; unset or empty: none.
+fn number_of_environment(name: &str, what: &str) -> Result<Option<usize>, String> {
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     match value.to_str().and_then(|text| text.parse().ok()) {
-        Some(processors @ 1..) => Ok(Some(processors)),
+        Some(number @ 1..) => Ok(Some(number)),
         _ => Err(format!(
-            "GAGGLE_MAXPROCS is {value:?}; it must be a whole number of processors, 1 or more"
+            "{name} is {value:?}; it must be a whole number of {what}, 1 or more"
         )),
     }
 }

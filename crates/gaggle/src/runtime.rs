@@ -11,6 +11,7 @@
 //! | `GAGGLE_TRACEBACK` | `none`, `single`, `all`, `system`, `crash` | how many stacks a fatal error shows, as Go's `GOTRACEBACK`; `single` shows all, since these errors are no single goroutine's |
 //! | `GAGGLE_DEBUG` | `schedtrace=MS`, `scheddetail=1`, `asyncpreemptoff=1`, with commas | as Go's `GODEBUG` (green only) |
 //! | `GAGGLE_MAXPROCS` | 1, 2, ... | how many processors run goroutines at the same time (green: 64 at most) |
+//! | `GAGGLE_MAXTHREADS` | 1, 2, ... | green: how many OS threads may run goroutines or be blocked with one (default: 10,000); a program that needs more ends with `fatal error: thread exhaustion` and status 2 |
 
 pub use crate::backend::Backend;
 use crate::backend::{Dispatch, backend, wish};
