@@ -73,3 +73,30 @@ fn failing_self_check_is_an_error_where_green_is_asked_for() {
         assert!(stderr.contains(check), "{check}: {stderr}");
     }
 }
+
+#[test]
+fn preloaded_allocator_means_threads_and_one_line() {
+    const SOURCE: &str = "
+        #include <stddef.h>
+        extern void *__libc_malloc(size_t);
+        extern void __libc_free(void *);
+        extern void *__libc_calloc(size_t, size_t);
+        extern void *__libc_realloc(void *, size_t);
+        void *malloc(size_t bytes) { return __libc_malloc(bytes); }
+        void free(void *block) { __libc_free(block); }
+        void *calloc(size_t count, size_t bytes) { return __libc_calloc(count, bytes); }
+        void *realloc(void *block, size_t bytes) { return __libc_realloc(block, bytes); }";
+    let library = support::native::library("preloaded", SOURCE, &[]);
+    let path = library.to_str().expect("a path in UTF-8");
+    let environment = |backend| [("GAGGLE_BACKEND", backend), ("LD_PRELOAD", Some(path))];
+    let output = support::run_child("child_says_its_backend", &environment(None));
+    let said = support::said(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("backend: threads"), "{said}");
+    assert!(said.contains("malloc-in-libc"), "{said}");
+    let output = support::run_child("child_says_its_backend", &environment(Some("green")));
+    let said = support::said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("malloc-in-libc"), "{said}");
+    support::native::remove(&library);
+}

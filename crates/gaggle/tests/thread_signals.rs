@@ -415,3 +415,52 @@ fn user_is_changed_on_every_os_thread() {
     stop.store(1, Ordering::SeqCst);
     spinner.join().expect("it does not panic");
 }
+
+#[test]
+fn alternate_stack_is_the_goroutines_own() {
+    fn change(new: Option<libc::stack_t>) -> Result<(usize, usize, i32), Option<i32>> {
+        let mut old = MaybeUninit::<libc::stack_t>::zeroed();
+        let place = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: both are ours; the memory of a new stack is never freed.
+        if unsafe { libc::sigaltstack(place, old.as_mut_ptr()) } != 0 {
+            return Err(std::io::Error::last_os_error().raw_os_error());
+        }
+        // SAFETY: zeroed, or filled in.
+        let old = unsafe { old.assume_init() };
+        Ok((old.ss_sp as usize, old.ss_size, old.ss_flags))
+    }
+    fn stack(ss_size: usize, ss_flags: i32) -> libc::stack_t {
+        let memory = Vec::leak(vec![0u8; 65536]);
+        let ss_sp = memory.as_mut_ptr().cast();
+        libc::stack_t {
+            ss_sp,
+            ss_flags,
+            ss_size,
+        }
+    }
+    let outcome = on_both(|| {
+        assert!(change(Some(stack(0, libc::SS_DISABLE))).is_ok());
+        let first = stack(65536, 0);
+        let refused = (change(Some(stack(65536, 77))), change(Some(stack(100, 0))));
+        let before = change(Some(first)).map(|(_, size, flags)| (size, flags));
+        // Those that use the same OS threads keep their own.
+        let others = gaggle::go(|| change(Some(stack(40_000, 0))).map(drop))
+            .join()
+            .is_ok();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        let now = change(None).map(|(at, size, flags)| (at == first.ss_sp as usize, size, flags));
+        (
+            refused,
+            before,
+            others,
+            now,
+            change(Some(stack(0, libc::SS_DISABLE))).map(drop),
+        )
+    });
+    let refused = (Err(Some(libc::EINVAL)), Err(Some(libc::ENOMEM)));
+    let before = Ok((0, libc::SS_DISABLE));
+    assert_eq!(
+        outcome,
+        (refused, before, true, Ok((true, 65536, 0)), Ok(()))
+    );
+}

@@ -38,6 +38,7 @@ mod select;
 mod semaphore;
 mod shadow;
 pub mod signal;
+mod signal_stack;
 mod sleep;
 mod socket;
 mod splice;
