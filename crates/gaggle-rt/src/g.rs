@@ -70,6 +70,9 @@ pub struct Wait {
     since: AtomicU64,
 }
 
+/// Where the reason stands in a [`Wait`], for debuggers.
+pub const WAIT_REASON_OFFSET: usize = std::mem::offset_of!(Wait, reason);
+
 impl Wait {
     /// What it waits for, or did last.
     pub fn reason(&self) -> WaitReason {

@@ -9,6 +9,7 @@ mod alt_stack;
 mod blocking;
 mod borrow;
 mod deadlock;
+mod debugger;
 mod dump;
 mod find_work;
 mod foreign;

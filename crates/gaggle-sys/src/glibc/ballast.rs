@@ -13,7 +13,7 @@
 
 use super::{Refusal, require};
 use crate::call;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PAGE: usize = 4096;
@@ -158,6 +158,28 @@ fn path_of(fd: isize) -> String {
     format!("/proc/self/fd/{}{fd}", "./".repeat(number))
 }
 
+/// The beginning of glibc's `struct link_map`, as `<link.h>` has it.
+#[repr(C)]
+struct LinkMap {
+    address: usize,
+    name: *const c_char,
+}
+
+/// Gives a loaded library of ours a name that is no path. Who asks for the names of all libraries, to
+/// read their symbols, would else open whatever that number stands for by then, in its own process: gdb
+/// and a backtrace of std wait for ever where it is a pipe.
+fn rename(handle: *mut c_void) {
+    const NAME: &CStr = c"gaggle-static-tls (in memory)";
+    let mut map: *mut LinkMap = std::ptr::null_mut();
+    // SAFETY: the handle is dlopen's, and this request writes one pointer.
+    let failed = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    if failed == 0 && !map.is_null() {
+        // SAFETY: the library is never unloaded, so glibc never frees the name, and the new one lives
+        // for ever; glibc compares names, and never has a reason to open one again.
+        unsafe { (*map).name = NAME.as_ptr() };
+    }
+}
+
 fn open(path: &str) -> Result<(), String> {
     let path = CString::new(path).expect("a formatted path holds no zero byte");
     // SAFETY: loading runs no code of the library, which has none.
@@ -168,6 +190,7 @@ fn open(path: &str) -> Result<(), String> {
         )
     };
     if !handle.is_null() {
+        rename(handle);
         return Ok(());
     }
     // SAFETY: asked right after the failure, on the same thread.
