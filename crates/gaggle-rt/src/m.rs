@@ -153,7 +153,7 @@ static ALL: AtomicPtr<M> = AtomicPtr::new(null_mut());
 /// All Ms that were ever made.
 pub fn all() -> impl Iterator<Item = &'static M> {
     // Acquire: pairs with the Release in `M::new`.
-    // SAFETY (both): null, or an M, which lives for ever.
+    // SAFETY: null, or an M, which lives for ever.
     let first = unsafe { ALL.load(Ordering::Acquire).as_ref::<'static>() };
     std::iter::successors(first, |m| {
         // Relaxed: written before the M was published.
