@@ -13,6 +13,12 @@
 //!   generation on and wakes the waiters, who then report EBADF; events that carry an older
 //!   generation are dropped.
 //!
+//! - N4: a call that waits for a descriptor goes on with the file that it waits for when the number is
+//!   closed or given to another file, as a thread does: the file gets a number of the netpoller's own
+//!   before, which the waiters *borrow*, and the last of them closes it. Such numbers, and those of the
+//!   poller itself, are not the program's to close. Where the process has no number left, and for `poll`
+//!   and its relatives, N3 holds.
+//!
 //! Source: Go's runtime/netpoll.go, but for N1, which takes the place of its per-direction states and
 //! lets many goroutines wait for the same descriptor.
 
@@ -50,6 +56,8 @@ pub enum Wait {
     TimedOut,
     /// The descriptor was closed by another goroutine.
     Closed,
+    /// It was, and the file goes on under this number, which is to be given back ([`give_back`], N4).
+    Moved(i32),
     /// The kernel cannot poll this descriptor.
     Unpollable,
 }
@@ -70,6 +78,10 @@ pub struct Waiter {
     ticket: Ticket<Green>,
     next: Cell<Option<NonNull<Waiter>>>,
     queued: Cell<bool>,
+    /// It goes on with the file when the number is closed (N4).
+    holds: bool,
+    /// Under which number it goes on; -1: under none. Written under the lock.
+    moved_to: Cell<i32>,
 }
 
 #[derive(Default)]
@@ -94,6 +106,8 @@ struct Descriptor {
     kind: AtomicU8,
     /// Something is remembered about the file behind the number.
     touched: AtomicBool,
+    /// The number is the netpoller's own, and this many calls go on under it (N4).
+    borrowers: AtomicU32,
     sides: Guarded<Sides, Lock>,
 }
 
@@ -173,6 +187,7 @@ fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
             generation: AtomicU32::new(0),
             kind: AtomicU8::new(0),
             touched: AtomicBool::new(false),
+            borrowers: AtomicU32::new(0),
             sides: Guarded::new(Sides {
                 registered: false,
                 read: Side::default(),
@@ -258,15 +273,40 @@ impl Sides {
 }
 
 impl Side {
+    /// Whether any waiter goes on with its file.
+    fn is_held(&self) -> bool {
+        let mut at = self.waiters;
+        while let Some(waiter) = at {
+            // SAFETY: N2.
+            let waiter = unsafe { waiter.as_ref() };
+            if waiter.holds {
+                return true;
+            }
+            at = waiter.next.get();
+        }
+        false
+    }
+
     /// Claims every waiter with `token` and collects the goroutines; the list is empty then (N2).
     fn wake_all(&mut self, token: usize, ready: &mut Batch<G>) {
+        self.wake_all_for(token, -1, ready);
+    }
+
+    /// As [`Side::wake_all`]; those that hold their file learn that it goes on under the number `moved_to`.
+    /// Answers how many do.
+    fn wake_all_for(&mut self, token: usize, moved_to: i32, ready: &mut Batch<G>) -> u32 {
+        let mut borrowers = 0;
         let mut at = self.waiters.take();
         while let Some(waiter) = at {
             // SAFETY: N2: a waiter in the list lives, and its cells are touched under the lock.
             let waiter = unsafe { waiter.as_ref() };
             at = waiter.next.take();
             waiter.queued.set(false);
+            if waiter.holds {
+                waiter.moved_to.set(moved_to);
+            }
             if let Some(claimed) = waiter.ticket.claim(token) {
+                borrowers += u32::from(waiter.holds);
                 // SAFETY: only goroutines wait here.
                 let g = unsafe { G::of(claimed.into_task()) };
                 g.wait.set(WaitReason::Runnable);
@@ -274,6 +314,7 @@ impl Side {
                 unsafe { ready.push_back(NonNull::from(g)) };
             }
         }
+        borrowers
     }
 
     fn remove(&mut self, gone: &Waiter) {
@@ -302,6 +343,16 @@ impl Waiter {
             ticket,
             next: Cell::new(None),
             queued: Cell::new(false),
+            holds: false,
+            moved_to: Cell::new(-1),
+        }
+    }
+
+    /// As [`Waiter::new`], for a call that goes on with its file (N4).
+    fn holding(ticket: Ticket<Green>) -> Self {
+        Waiter {
+            holds: true,
+            ..Waiter::new(ticket)
         }
     }
 
@@ -382,7 +433,7 @@ pub fn wait(
     deadline: Nanos,
 ) -> Wait {
     let ticket = Ticket::of(g.as_task());
-    let waiter = Waiter::new(ticket);
+    let waiter = Waiter::holding(ticket);
     // SAFETY: `waiter` does not move, and `leave` is called below before it goes.
     match unsafe { waiter.enter(fd, direction, observed) } {
         Ok(true) => {}
@@ -400,15 +451,22 @@ pub fn wait(
     sched::park_until(g, ticket, deadline);
     drop(counted);
     waiter.leave(fd, direction);
-    outcome(ticket, deadline)
+    match waiter.outcome(deadline) {
+        // The number was given to another file after the edge woke this goroutine, before it ran.
+        Wait::Ready if observe(fd, direction).generation != observed.generation => Wait::Closed,
+        outcome => outcome,
+    }
 }
 
-/// What the winning claim of `ticket` means.
-pub fn outcome(ticket: Ticket<Green>, deadline: Nanos) -> Wait {
-    match ticket.token() {
-        TIMED_OUT if deadline != NEVER => Wait::TimedOut,
-        CLOSED => Wait::Closed,
-        _ => Wait::Ready,
+impl Waiter {
+    /// What the winning claim means, asked after `leave`.
+    fn outcome(&self, deadline: Nanos) -> Wait {
+        match (self.ticket.token(), self.moved_to.get()) {
+            (TIMED_OUT, _) if deadline != NEVER => Wait::TimedOut,
+            (CLOSED, -1) => Wait::Closed,
+            (CLOSED, fd) => Wait::Moved(fd),
+            _ => Wait::Ready,
+        }
     }
 }
 
@@ -474,17 +532,105 @@ pub fn forget(fd: i32) {
     sched::ready_batch(ready);
 }
 
-/// Says so of all numbers from `first` to `last`.
-pub fn forget_range(first: u32, last: u32) {
+/// Whether the program has no business with the number `fd`: it is the poller's, or borrowed (N4).
+pub fn is_own(fd: i32) -> bool {
+    if crate::plain::is_child() {
+        return false;
+    }
+    // Relaxed: set before the number is told to anybody.
+    let borrowed = |record: &Descriptor| record.borrowers.load(Ordering::Relaxed) > 0;
+    POLLER.get().is_some_and(|poller| poller.owns(fd)) || known(fd).is_some_and(borrowed)
+}
+
+/// Says that the number `fd` is about to be closed, or given to another file: whoever waits for its file
+/// goes on waiting for it (N4).
+pub fn release(fd: i32) {
+    let Some(record) = known(fd).filter(|_| !crate::plain::is_child()) else {
+        return;
+    };
+    // Relaxed: as in `forget`.
+    if !record.touched.load(Ordering::Relaxed) {
+        return;
+    }
+    let is_held = {
+        let sides = record.sides.lock();
+        sides.read.is_held() || sides.write.is_held()
+    };
+    let moved = is_held && call::duplicate(fd).is_some_and(|own| move_to(record, fd, own));
+    if !moved {
+        forget(fd);
+    }
+}
+
+/// Lets those who wait for `fd` go on with its file under the number `own`; whether it could.
+fn move_to(record: &Descriptor, fd: i32, own: i32) -> bool {
+    forget(own);
+    let Some(target) = descriptor(own) else {
+        call::close(own);
+        return false;
+    };
+    let mut ready = Batch::new();
+    let borrowers = {
+        let mut sides = record.sides.lock();
+        if std::mem::replace(&mut sides.registered, false) {
+            // The file stays open, so the kernel would keep watching it for this number.
+            poller().remove(fd);
+        }
+        // Relaxed, for both: as in `forget`.
+        record.kind.store(0, Ordering::Relaxed);
+        record.touched.store(false, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `observe`.
+        record.generation.fetch_add(1, Ordering::Release);
+        sides.read.wake_all_for(CLOSED, own, &mut ready)
+            + sides.write.wake_all_for(CLOSED, own, &mut ready)
+    };
+    // Relaxed: published to the borrowers by readying them.
+    target.borrowers.store(borrowers, Ordering::Relaxed);
+    if borrowers == 0 {
+        forget(own);
+        call::close(own);
+    }
+    sched::ready_batch(ready);
+    true
+}
+
+/// A call that went on under the netpoller's own number `own` has ended (N4).
+pub fn give_back(own: i32) {
+    let Some(record) = known(own) else { return };
+    // AcqRel: what the others did with the file is over before it is closed.
+    if record.borrowers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        forget(own);
+        call::close(own);
+    }
+}
+
+/// Releases all numbers from `first` to `last` that are the program's, and calls `close` with each run of
+/// them; numbers that were never waited for are in the runs unseen.
+pub fn release_range(first: u32, last: u32, mut close: impl FnMut(u32, u32) -> isize) -> isize {
     let bound = (PAGE * PAGES) as u32;
+    let mut result = 0;
+    let mut run = first;
     let mut fd = first;
     while fd <= last && fd < bound {
-        if known(fd as i32).is_none() {
-            // A page that was never made has nothing to forget.
-            fd = (fd / PAGE as u32 + 1) * PAGE as u32;
-            continue;
+        if is_own(fd as i32) {
+            if run < fd {
+                result = close(run, fd - 1).min(result);
+            }
+            run = fd + 1;
+        } else {
+            release(fd as i32);
         }
-        forget(fd as i32);
         fd += 1;
+        if known(fd as i32).is_none() && !is_own(fd as i32) && fd.is_multiple_of(PAGE as u32) {
+            // A page that was never made has nothing to release.
+            let page_end = fd + PAGE as u32;
+            fd = (fd..page_end)
+                .find(|fd| is_own(*fd as i32))
+                .unwrap_or(page_end);
+        }
     }
+    if run <= last {
+        result = close(run, last).min(result);
+    }
+    result
 }

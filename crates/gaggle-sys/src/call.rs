@@ -164,6 +164,14 @@ pub fn write(fd: c_int, bytes: &[u8]) -> isize {
     unsafe { raw(libc::SYS_write, arguments) }
 }
 
+/// A second number for the file of `fd`, closed on exec; `None` where there is none left.
+pub fn duplicate(fd: c_int) -> Option<c_int> {
+    let command = libc::F_DUPFD_CLOEXEC as usize;
+    // SAFETY: F_DUPFD_CLOEXEC takes no pointer.
+    let result = unsafe { raw(libc::SYS_fcntl, [fd as usize, command, 0, 0, 0, 0]) };
+    (result >= 0).then_some(result as c_int)
+}
+
 /// Lets other OS threads run.
 pub fn yield_thread() {
     // SAFETY: takes no argument.

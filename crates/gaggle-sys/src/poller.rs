@@ -78,13 +78,20 @@ impl Poller {
     /// # Errors
     /// The kernel's: EPERM for what cannot be polled, EBADF, ENOMEM, ENOSPC.
     pub fn add(&self, fd: c_int, data: u64) -> std::io::Result<()> {
-        let events = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
+        let kinds = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP;
+        let events = (kinds | libc::EPOLLET) as u32;
         match self.control(libc::EPOLL_CTL_ADD, fd, events, data) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.control(libc::EPOLL_CTL_MOD, fd, events, data)
             }
             other => other,
         }
+    }
+
+    /// Takes `fd` out again, while it is still open.
+    pub fn remove(&self, fd: c_int) {
+        // It may be in no longer, which is as well.
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
     /// Waits for events, `nanos` at most (`None`: for ever, `Some(0)`: not at all), and answers how

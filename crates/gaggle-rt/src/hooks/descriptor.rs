@@ -3,9 +3,9 @@
 //! A number is forgotten when it is closed and again when it is handed out anew, since libc closes
 //! some by itself (`fclose`), past these hooks.
 
-use super::answer_int;
+use super::{answer_int, failure};
 use crate::blocking::in_call;
-use crate::netpoll::{forget, forget_range};
+use crate::netpoll::{forget, is_own, release, release_range};
 use gaggle_sys::call::raw;
 use libc::{c_char, c_int, c_long, c_uint, mode_t, pid_t};
 
@@ -28,7 +28,10 @@ unsafe fn new_descriptor(number: c_long, arguments: [usize; 6]) -> c_int {
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close(fd: c_int) -> c_int {
-    forget(fd);
+    if is_own(fd) {
+        return answer_int(failure(libc::EBADF));
+    }
+    release(fd);
     answer_int(gaggle_sys::call::close(fd))
 }
 
@@ -118,17 +121,26 @@ pub unsafe extern "C" fn dup(fd: c_int) -> c_int {
     unsafe { new_descriptor(libc::SYS_dup, [fd as usize, 0, 0, 0, 0, 0]) }
 }
 
+/// Gives the number `to` to the file of `from`. A call that the kernel refuses leaves `to` as it is.
+fn replacing(number: c_long, from: c_int, to: c_int, arguments: [usize; 6]) -> c_int {
+    if is_own(to) {
+        return answer_int(failure(libc::EBUSY));
+    }
+    if from != to && gaggle_sys::call::status_flags(from) >= 0 {
+        release(to);
+    }
+    // SAFETY: takes numbers only.
+    answer_int(unsafe { raw(number, arguments) })
+}
+
 /// `dup2(2)`.
 ///
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
-    if from != to {
-        forget(to);
-    }
-    // SAFETY: takes numbers only.
-    answer_int(unsafe { raw(libc::SYS_dup2, [from as usize, to as usize, 0, 0, 0, 0]) })
+    let arguments = [from as usize, to as usize, 0, 0, 0, 0];
+    replacing(libc::SYS_dup2, from, to, arguments)
 }
 
 /// `dup3(2)`.
@@ -137,10 +149,8 @@ pub unsafe extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
-    forget(to);
     let arguments = [from as usize, to as usize, flags as usize, 0, 0, 0];
-    // SAFETY: takes numbers only.
-    answer_int(unsafe { raw(libc::SYS_dup3, arguments) })
+    replacing(libc::SYS_dup3, from, to, arguments)
 }
 
 /// `fcntl(2)`; its third argument is optional, so it is passed on as it comes.
@@ -264,12 +274,15 @@ makers! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     const ON_EXEC: c_int = 4;
-    if flags & ON_EXEC == 0 {
-        forget_range(first, last);
+    let call = |first: c_uint, last: c_uint| {
+        let arguments = [first as usize, last as usize, flags as usize, 0, 0, 0];
+        // SAFETY: takes numbers only.
+        unsafe { raw(libc::SYS_close_range, arguments) }
+    };
+    if first > last || flags & ON_EXEC != 0 {
+        return answer_int(call(first, last));
     }
-    let arguments = [first as usize, last as usize, flags as usize, 0, 0, 0];
-    // SAFETY: takes numbers only.
-    answer_int(unsafe { raw(libc::SYS_close_range, arguments) })
+    answer_int(release_range(first, last, call))
 }
 
 /// `closefrom(3)`.

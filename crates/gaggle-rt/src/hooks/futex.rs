@@ -10,8 +10,8 @@
 //! - U3: a foreign thread that waits counts itself in the bucket under the lock and then waits in the
 //!   kernel, which looks at the word again; a waker that sees the count wakes the kernel's waiters,
 //!   too. If it does not see it, the foreign thread took the lock later and sees the new value.
-//! - U4: the kernel's waiters are never moved to another word, since they are counted at the first: they
-//!   are woken instead, which every user of a futex allows for.
+//! - U4: the kernel's waiters may be moved by the kernel to another word, while they are counted at the
+//!   first. So the bucket of the other is marked before, for good, and wakers there ask the kernel, too.
 //!
 //! Only private futexes; others, and the operations with priority inheritance, are the kernel's.
 
@@ -42,7 +42,7 @@ fn wait(word: &AtomicU32, expected: u32, bits: u32, deadline: Nanos) -> isize {
 fn wake(address: usize, bits: u32, count: u32, kernel: impl FnOnce(u32) -> isize) -> isize {
     let (woken, foreign) = wait_table::with_list(address, |list| {
         let woken = list.wake(address, Kind::Futex, bits, count as usize);
-        (woken, list.foreign > 0)
+        (woken, list.has_foreign())
     });
     let number = woken.len() as u32;
     woken.release();
@@ -99,8 +99,11 @@ fn requeue(arguments: [usize; 6], expected: Option<u32>) -> isize {
     let answered = number + if expected.is_some() { moved as u32 } else { 0 };
     let rest = wakes.saturating_add(moves) - number - moved as u32;
     with_more(answered, foreign && rest > 0, || {
-        // U4.
-        gaggle_sys::futex::wake_address(from, rest.min(c_int::MAX as u32)) as isize
+        let mut left = arguments;
+        left[2] = wakes.saturating_sub(number) as usize;
+        left[3] = moves.saturating_sub(moved as u32) as usize;
+        // SAFETY: the hook's caller vouches for the words. U4.
+        unsafe { raw(libc::SYS_futex, left) }
     })
 }
 

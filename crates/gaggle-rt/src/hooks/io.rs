@@ -4,7 +4,7 @@
 //! needs O_NONBLOCK, which is shared with other processes. Other descriptors that can be polled are
 //! polled first; files take the hand-off path.
 
-use super::{answer, is_nonblocking, park_for, park_until_ready, socket};
+use super::{Target, answer, is_nonblocking, park_for, park_until_ready, socket};
 use crate::blocking::in_call;
 use crate::g::G;
 use crate::netpoll::{self, Direction};
@@ -26,6 +26,14 @@ struct Transfer {
 }
 
 impl Transfer {
+    /// The same by the number that `target` has now.
+    fn on(self, target: &Target) -> Self {
+        Transfer {
+            fd: target.fd(),
+            ..self
+        }
+    }
+
     /// The plain system call, which may block.
     fn blocking(self) -> isize {
         let number = match self.direction {
@@ -65,31 +73,36 @@ fn transfer(g: &'static G, transfer: Transfer) -> isize {
             }
         }
         FileKind::Pipe => pipe(g, transfer),
-        FileKind::Pollable => match park_until_ready(g, transfer.fd, transfer.direction, NEVER) {
-            Some(outcome) => outcome,
-            None => in_call(|| transfer.blocking()),
-        },
+        FileKind::Pollable => {
+            let target = Target::new(transfer.fd);
+            match park_until_ready(g, &target, transfer.direction, NEVER) {
+                Some(outcome) => outcome,
+                None => in_call(|| transfer.on(&target).blocking()),
+            }
+        }
         FileKind::File | FileKind::Closed => in_call(|| transfer.blocking()),
     }
 }
 
 /// A transfer on a pipe: a read answers what is there, a write goes on until all is written.
 fn pipe(g: &'static G, mut transfer: Transfer) -> isize {
+    let target = Target::new(transfer.fd);
     let mut rest = Vectors::none();
     let mut done: isize = 0;
     loop {
+        transfer = transfer.on(&target);
         let observed = netpoll::observe(transfer.fd, transfer.direction);
         let result = transfer.at_once();
         if call::failed_with(result, libc::EOPNOTSUPP) {
-            return slow_pipe(g, transfer, done);
+            return slow_pipe(g, &target, transfer, done);
         }
         if call::failed_with(result, libc::EAGAIN) {
             if is_nonblocking(transfer.fd) {
                 return if done > 0 { done } else { result };
             }
-            match park_for(g, transfer.fd, transfer.direction, observed, NEVER) {
+            match park_for(g, &target, transfer.direction, observed, NEVER) {
                 None => continue,
-                Some(super::UNPOLLABLE) => return slow_pipe(g, transfer, done),
+                Some(super::UNPOLLABLE) => return slow_pipe(g, &target, transfer, done),
                 Some(outcome) => return if done > 0 { done } else { outcome },
             }
         }
@@ -109,11 +122,11 @@ fn pipe(g: &'static G, mut transfer: Transfer) -> isize {
 }
 
 /// A pipe on a kernel without RWF_NOWAIT for pipes.
-fn slow_pipe(g: &'static G, transfer: Transfer, done: isize) -> isize {
-    if let Some(outcome) = park_until_ready(g, transfer.fd, transfer.direction, NEVER) {
+fn slow_pipe(g: &'static G, target: &Target, transfer: Transfer, done: isize) -> isize {
+    if let Some(outcome) = park_until_ready(g, target, transfer.direction, NEVER) {
         return if done > 0 { done } else { outcome };
     }
-    let result = in_call(|| transfer.blocking());
+    let result = in_call(|| transfer.on(target).blocking());
     if result < 0 && done > 0 {
         done
     } else {

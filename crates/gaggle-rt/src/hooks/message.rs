@@ -29,7 +29,7 @@ fn receive_many(
     });
     let mut done = 0;
     let result = loop {
-        let result = until_done(g, fd, Direction::Read, flags, |flags| {
+        let result = until_done(g, fd, Direction::Read, flags, |fd, flags| {
             let place = messages.wrapping_add(done);
             let arguments = [
                 fd as usize,

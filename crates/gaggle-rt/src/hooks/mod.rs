@@ -50,6 +50,7 @@ use crate::netpoll::{self, Direction, Wait};
 use gaggle_core::contract::{NEVER, Nanos};
 use gaggle_sys::call;
 use gaggle_sys::glibc::sync_objects::SyncObjects;
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
@@ -136,15 +137,54 @@ fn is_nonblocking(fd: c_int) -> bool {
     flags >= 0 && flags & libc::O_NONBLOCK as isize != 0
 }
 
-/// Parks `g` until `fd` may be tried again. `Some`: what the call is to answer instead.
+/// The file that a call is for: by the number that its caller gave, or, once that was closed while the
+/// call waited, by one of the netpoller's own (N4 of the netpoller).
+struct Target {
+    fd: Cell<c_int>,
+    is_borrowed: Cell<bool>,
+}
+
+impl Target {
+    fn new(fd: c_int) -> Self {
+        Target {
+            fd: Cell::new(fd),
+            is_borrowed: Cell::new(false),
+        }
+    }
+
+    /// The number to call the kernel with.
+    fn fd(&self) -> c_int {
+        self.fd.get()
+    }
+
+    fn give_back(&self) {
+        if self.is_borrowed.replace(false) {
+            netpoll::give_back(self.fd.get());
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Parks `g` until `target` may be tried again. `Some`: what the call is to answer instead.
 fn park_for(
     g: &'static G,
-    fd: c_int,
+    target: &Target,
     direction: Direction,
     observed: netpoll::Observed,
     deadline: Nanos,
 ) -> Option<isize> {
-    match netpoll::wait(g, fd, direction, observed, deadline) {
+    match netpoll::wait(g, target.fd(), direction, observed, deadline) {
+        Wait::Moved(fd) => {
+            target.give_back();
+            target.fd.set(fd);
+            target.is_borrowed.set(true);
+            None
+        }
         Wait::Ready => None,
         Wait::TimedOut => Some(failure(libc::EAGAIN)),
         Wait::Closed => Some(failure(libc::EBADF)),
@@ -155,11 +195,11 @@ fn park_for(
 /// What [`park_for`] answers for a descriptor that cannot be polled: no errno of the kernel's.
 const UNPOLLABLE: isize = isize::MIN;
 
-/// Parks `g` until the kernel says that `fd` is ready for `direction`, or has failed; at once if its
+/// Parks `g` until the kernel says that `target` is ready for `direction`, or has failed; at once if its
 /// owner asked for calls that never wait. `Some`: what the call is to answer instead.
 fn park_until_ready(
     g: &'static G,
-    fd: c_int,
+    target: &Target,
     direction: Direction,
     deadline: Nanos,
 ) -> Option<isize> {
@@ -169,15 +209,15 @@ fn park_until_ready(
     };
     let mut asked = false;
     loop {
-        let observed = netpoll::observe(fd, direction);
-        if call::poll_now(fd, events) != 0 {
+        let observed = netpoll::observe(target.fd(), direction);
+        if call::poll_now(target.fd(), events) != 0 {
             return None;
         }
-        if !asked && is_nonblocking(fd) {
+        if !asked && is_nonblocking(target.fd()) {
             return None;
         }
         asked = true;
-        match park_for(g, fd, direction, observed, deadline) {
+        match park_for(g, target, direction, observed, deadline) {
             None => {}
             Some(UNPOLLABLE) => return None,
             other => return other,

@@ -6,7 +6,8 @@
 
 use super::io::Vectors;
 use super::{
-    answer, answer_int, failure, is_nonblocking, park_for, park_until_ready, socket_deadline,
+    Target, answer, answer_int, failure, is_nonblocking, park_for, park_until_ready,
+    socket_deadline,
 };
 use crate::blocking::in_call;
 use crate::g::G;
@@ -28,7 +29,7 @@ pub fn message(vectors: *mut iovec, count: c_int) -> msghdr {
 /// A wait on one socket in one direction: its deadline is found out when the first wait comes.
 struct Turn {
     g: &'static G,
-    fd: c_int,
+    target: Target,
     direction: Direction,
     deadline: Option<Nanos>,
 }
@@ -37,7 +38,7 @@ impl Turn {
     fn new(g: &'static G, fd: c_int, direction: Direction) -> Self {
         Turn {
             g,
-            fd,
+            target: Target::new(fd),
             direction,
             deadline: None,
         }
@@ -48,40 +49,41 @@ impl Turn {
         let deadline = match self.deadline {
             Some(deadline) => deadline,
             None => {
-                if is_nonblocking(self.fd) {
+                if is_nonblocking(self.target.fd()) {
                     return Some(failure(libc::EAGAIN));
                 }
                 *self
                     .deadline
-                    .insert(socket_deadline(self.fd, self.direction))
+                    .insert(socket_deadline(self.target.fd(), self.direction))
             }
         };
-        park_for(self.g, self.fd, self.direction, observed, deadline)
+        park_for(self.g, &self.target, self.direction, observed, deadline)
     }
 }
 
-/// Repeats `call` (which gets the flags to use) until it answers anything but EAGAIN.
+/// Repeats `call` (which gets the descriptor and the flags to use) until it answers anything but EAGAIN.
 pub fn until_done(
     g: &'static G,
     fd: c_int,
     direction: Direction,
     flags: c_int,
-    call: impl Fn(c_int) -> isize,
+    call: impl Fn(c_int, c_int) -> isize,
 ) -> isize {
     repeat(&mut Turn::new(g, fd, direction), flags, call)
 }
 
 /// As [`until_done`], as part of a longer turn with one deadline.
-fn repeat(turn: &mut Turn, flags: c_int, call: impl Fn(c_int) -> isize) -> isize {
+fn repeat(turn: &mut Turn, flags: c_int, call: impl Fn(c_int, c_int) -> isize) -> isize {
     loop {
-        let observed = netpoll::observe(turn.fd, turn.direction);
-        let result = call(flags | libc::MSG_DONTWAIT);
+        let fd = turn.target.fd();
+        let observed = netpoll::observe(fd, turn.direction);
+        let result = call(fd, flags | libc::MSG_DONTWAIT);
         if !call::failed_with(result, libc::EAGAIN) || flags & libc::MSG_DONTWAIT != 0 {
             return result;
         }
         match turn.park(observed) {
             None => {}
-            Some(super::UNPOLLABLE) => return in_call(|| call(flags)),
+            Some(super::UNPOLLABLE) => return in_call(|| call(fd, flags)),
             Some(outcome) => return outcome,
         }
     }
@@ -90,7 +92,7 @@ fn repeat(turn: &mut Turn, flags: c_int, call: impl Fn(c_int) -> isize) -> isize
 /// `recvmsg` on a goroutine.
 pub fn receive_message(g: &'static G, fd: c_int, mut message: msghdr, flags: c_int) -> isize {
     let address = &raw mut message as usize;
-    receive(g, fd, flags, |flags| {
+    receive(g, fd, flags, |fd, flags| {
         // SAFETY: the hook's caller vouches for the buffers; the header lives here.
         unsafe {
             raw(
@@ -103,9 +105,9 @@ pub fn receive_message(g: &'static G, fd: c_int, mut message: msghdr, flags: c_i
 
 /// A receiving call. What MSG_WAITALL means for a message with control data, or for one that is only
 /// looked at, the kernel knows best: it takes the hand-off path.
-fn receive(g: &'static G, fd: c_int, flags: c_int, call: impl Fn(c_int) -> isize) -> isize {
+fn receive(g: &'static G, fd: c_int, flags: c_int, call: impl Fn(c_int, c_int) -> isize) -> isize {
     if flags & libc::MSG_WAITALL != 0 {
-        return in_call(|| call(flags));
+        return in_call(|| call(fd, flags));
     }
     until_done(g, fd, Direction::Read, flags, call)
 }
@@ -117,16 +119,16 @@ fn receive_all(
     fd: c_int,
     length: size_t,
     flags: c_int,
-    part: impl Fn(usize, c_int) -> isize,
+    part: impl Fn(c_int, usize, c_int) -> isize,
 ) -> isize {
     if flags & libc::MSG_PEEK != 0 {
-        return in_call(|| part(0, flags));
+        return in_call(|| part(fd, 0, flags));
     }
     let is_stream = call::socket_option(fd, libc::SO_TYPE) == Ok(libc::SOCK_STREAM);
     let mut turn = Turn::new(g, fd, Direction::Read);
     let mut received = 0;
     loop {
-        let result = repeat(&mut turn, flags, |flags| part(received, flags));
+        let result = repeat(&mut turn, flags, |fd, flags| part(fd, received, flags));
         if result <= 0 {
             return if received > 0 {
                 received as isize
@@ -143,11 +145,12 @@ fn receive_all(
 
 /// `sendmsg` on a goroutine: goes on until all is sent, or nothing more can be.
 pub fn send_message(g: &'static G, fd: c_int, mut message: msghdr, flags: c_int) -> isize {
+    let mut turn = Turn::new(g, fd, Direction::Write);
     let mut rest = Vectors::none();
     let mut sent: isize = 0;
     loop {
         let address = &raw const message as usize;
-        let result = until_done(g, fd, Direction::Write, flags, |flags| {
+        let result = repeat(&mut turn, flags, |fd, flags| {
             // SAFETY: the hook's caller vouches for the buffers; the header lives here.
             unsafe {
                 raw(
@@ -168,7 +171,7 @@ pub fn send_message(g: &'static G, fd: c_int, mut message: msghdr, flags: c_int)
         if !unsafe { rest.advance(vectors, count, result as usize) } {
             return sent;
         }
-        if is_nonblocking(fd) {
+        if is_nonblocking(turn.target.fd()) {
             return sent;
         }
         message.msg_iov = rest.pointer().cast_mut();
@@ -191,7 +194,7 @@ pub unsafe extern "C" fn recvfrom(
     address: *mut sockaddr,
     address_length: *mut socklen_t,
 ) -> ssize_t {
-    let part = |from: usize, flags: c_int| {
+    let part = |fd: c_int, from: usize, flags: c_int| {
         let arguments = [
             fd as usize,
             buffer as usize + from,
@@ -204,9 +207,9 @@ pub unsafe extern "C" fn recvfrom(
         unsafe { raw(libc::SYS_recvfrom, arguments) }
     };
     answer(match sched::current() {
-        None => part(0, flags),
+        None => part(fd, 0, flags),
         Some(g) if flags & libc::MSG_WAITALL != 0 => receive_all(g, fd, length, flags, part),
-        Some(g) => receive(g, fd, flags, |flags| part(0, flags)),
+        Some(g) => receive(g, fd, flags, |fd, flags| part(fd, 0, flags)),
     })
 }
 
@@ -247,7 +250,7 @@ pub unsafe extern "C" fn sendto(
     address: *const sockaddr,
     address_length: socklen_t,
 ) -> ssize_t {
-    let part = |from: usize, flags: c_int| {
+    let part = |fd: c_int, from: usize, flags: c_int| {
         let arguments = [
             fd as usize,
             buffer as usize + from,
@@ -260,11 +263,12 @@ pub unsafe extern "C" fn sendto(
         unsafe { raw(libc::SYS_sendto, arguments) }
     };
     let Some(g) = sched::current() else {
-        return answer(part(0, flags));
+        return answer(part(fd, 0, flags));
     };
+    let mut turn = Turn::new(g, fd, Direction::Write);
     let mut sent = 0;
     loop {
-        let result = until_done(g, fd, Direction::Write, flags, |flags| part(sent, flags));
+        let result = repeat(&mut turn, flags, |fd, flags| part(fd, sent, flags));
         if result < 0 {
             return if sent > 0 {
                 sent as ssize_t
@@ -274,7 +278,7 @@ pub unsafe extern "C" fn sendto(
         }
         sent += result as usize;
         let once = flags & libc::MSG_DONTWAIT != 0;
-        if sent >= length || result == 0 || once || is_nonblocking(fd) {
+        if sent >= length || result == 0 || once || is_nonblocking(turn.target.fd()) {
             return sent as ssize_t;
         }
     }
@@ -301,7 +305,7 @@ pub unsafe extern "C" fn send(
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
-    let call = |flags: c_int| {
+    let call = |fd: c_int, flags: c_int| {
         // SAFETY: the caller's contract is the system call's.
         unsafe {
             raw(
@@ -311,7 +315,7 @@ pub unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) 
         }
     };
     answer(match sched::current() {
-        None => call(flags),
+        None => call(fd, flags),
         Some(g) => receive(g, fd, flags, call),
     })
 }
@@ -355,7 +359,7 @@ pub unsafe extern "C" fn accept4(
     length: *mut socklen_t,
     flags: c_int,
 ) -> c_int {
-    let call = || {
+    let call = |fd: c_int| {
         let arguments = [
             fd as usize,
             address as usize,
@@ -368,14 +372,16 @@ pub unsafe extern "C" fn accept4(
         unsafe { raw(libc::SYS_accept4, arguments) }
     };
     let result = match sched::current() {
-        None => call(),
+        None => call(fd),
         // The kernel refuses these whether there is a connection or not.
-        Some(_) if !may_accept(fd, flags) => call(),
+        Some(_) if !may_accept(fd, flags) => call(fd),
         Some(g) => {
-            match park_until_ready(g, fd, Direction::Read, socket_deadline(fd, Direction::Read)) {
+            let target = Target::new(fd);
+            let deadline = socket_deadline(fd, Direction::Read);
+            match park_until_ready(g, &target, Direction::Read, deadline) {
                 Some(outcome) => outcome,
                 // Another goroutine may have taken the connection: then this waits in the kernel.
-                None => in_call(call),
+                None => in_call(|| call(target.fd())),
             }
         }
     };
@@ -405,7 +411,7 @@ pub unsafe extern "C" fn accept(
 /// As for libc's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
-    let call = || {
+    let call = |fd: c_int| {
         // SAFETY: the caller's contract is the system call's.
         unsafe {
             raw(
@@ -415,25 +421,25 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
         }
     };
     answer_int(match sched::current() {
-        None => call(),
+        None => call(fd),
         Some(g) => connect_parking(g, fd, call),
     })
 }
 
 /// There is no per-call flag for `connect`, so the descriptor is made non-blocking for the one call
 /// that begins it.
-fn connect_parking(g: &'static G, fd: c_int, call: impl Fn() -> isize) -> isize {
+fn connect_parking(g: &'static G, fd: c_int, call: impl Fn(c_int) -> isize) -> isize {
     let flags = call::status_flags(fd);
     if flags < 0 || flags & libc::O_NONBLOCK as isize != 0 {
-        return call();
+        return call(fd);
     }
     let flags = flags as c_int;
     call::set_status_flags(fd, flags | libc::O_NONBLOCK);
-    let begun = call();
+    let begun = call(fd);
     call::set_status_flags(fd, flags);
     if call::failed_with(begun, libc::EAGAIN) {
         // A Unix socket whose listener's queue is full: nothing to poll for, the kernel waits.
-        return in_call(call);
+        return in_call(|| call(fd));
     }
     // EALREADY: begun by an earlier call that did not wait.
     let under_way = [libc::EINPROGRESS, libc::EALREADY];
@@ -444,22 +450,23 @@ fn connect_parking(g: &'static G, fd: c_int, call: impl Fn() -> isize) -> isize 
         return begun;
     }
     let deadline = socket_deadline(fd, Direction::Write);
+    let target = Target::new(fd);
     loop {
-        let observed = netpoll::observe(fd, Direction::Write);
-        if call::poll_now(fd, libc::POLLOUT) != 0 {
+        let observed = netpoll::observe(target.fd(), Direction::Write);
+        if call::poll_now(target.fd(), libc::POLLOUT) != 0 {
             break;
         }
-        match park_for(g, fd, Direction::Write, observed, deadline) {
+        match park_for(g, &target, Direction::Write, observed, deadline) {
             None => {}
             // The kernel answers EINPROGRESS when SO_SNDTIMEO ends a connect.
             Some(outcome) if call::failed_with(outcome, libc::EAGAIN) => {
                 return failure(libc::EINPROGRESS);
             }
-            Some(super::UNPOLLABLE) => return in_call(call),
+            Some(super::UNPOLLABLE) => return in_call(|| call(target.fd())),
             Some(outcome) => return outcome,
         }
     }
     // The outcome is there, so this does not wait: asking for it the same way leaves the socket as a
     // blocking call would.
-    call()
+    call(target.fd())
 }

@@ -4,7 +4,7 @@
 //! ends are ready, and the call itself takes the hand-off path: it waits there only for what follows
 //! the first bytes, or if another was faster.
 
-use super::{answer, park_until_ready, socket_deadline};
+use super::{Target, answer, park_until_ready, socket_deadline};
 use crate::blocking::in_call;
 use crate::netpoll::{self, Direction};
 use crate::sched;
@@ -21,7 +21,7 @@ fn ready(fd: c_int, direction: Direction) -> Option<isize> {
         FileKind::Socket => socket_deadline(fd, direction),
         FileKind::Pipe | FileKind::Pollable => NEVER,
     };
-    park_until_ready(g, fd, direction, deadline)
+    park_until_ready(g, &Target::new(fd), direction, deadline)
 }
 
 /// Makes a call that reads from `from` and writes to `to`.

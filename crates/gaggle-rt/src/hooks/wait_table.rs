@@ -103,6 +103,8 @@ pub struct List {
     last: Option<NonNull<Waiter>>,
     /// Threads that wait, or are about to, in the kernel on words of this bucket ([`super::futex`]).
     pub foreign: u32,
+    /// Such threads may have been moved to words of this bucket by the kernel, for good.
+    foreign_moved_here: bool,
     /// A mutex of this bucket is given up inside libc ([`super::mutex`]).
     pub hidden_release: bool,
 }
@@ -131,6 +133,7 @@ impl Bucket {
             first: None,
             last: None,
             foreign: 0,
+            foreign_moved_here: false,
             hidden_release: false,
         };
         Bucket {
@@ -293,6 +296,11 @@ impl List {
             }
         }
         taken
+    }
+
+    /// Whether threads may wait in the kernel on words of this bucket.
+    pub fn has_foreign(&self) -> bool {
+        self.foreign > 0 || self.foreign_moved_here
     }
 
     /// Takes out and claims at most `count` waiters of this kind at `address` (Y4).
@@ -544,7 +552,7 @@ pub fn requeue(
         _ => &mut lower,
     };
     let woken = source.wake(from, Kind::Futex, ANY_BITS, wake);
-    let foreign = source.foreign > 0;
+    let foreign = source.has_foreign();
     let mut moved_first: Option<NonNull<Waiter>> = None;
     let mut moved_last: Option<NonNull<Waiter>> = None;
     let moved = if from == to {
@@ -575,6 +583,7 @@ pub fn requeue(
         waiter.address.store(to, Ordering::Relaxed);
         target.push(waiter);
     }
+    target.foreign_moved_here |= foreign;
     Some((woken, moved, foreign))
 }
 
