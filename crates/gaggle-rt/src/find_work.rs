@@ -135,10 +135,13 @@ pub fn first_deadline() -> Nanos {
         .unwrap_or(NEVER)
 }
 
-/// An M's life on its own stack; it ends only with a goroutine that is bound to it ([`pin`]).
+/// An M's life on its own stack; it ends with a goroutine that is bound to it ([`pin`]), or when it has
+/// not been needed for long.
 pub fn schedule(m: &'static M) {
     while !m.ends.get() {
-        let g = m.handed.take().unwrap_or_else(|| find(m));
+        let Some(g) = m.handed.take().or_else(|| find(m)) else {
+            return m.has_ended(); // M5 of `crate::m`
+        };
         if m.spinning.replace(false) && IDLE.spin_end() {
             // The last spinner found work: there may be more than it can do.
             notify();
@@ -148,20 +151,21 @@ pub fn schedule(m: &'static M) {
     pin::end_machine(m);
 }
 
-/// Finds a goroutine to run, sleeping as long as there is none.
-fn find(m: &'static M) -> &'static G {
+/// Finds a goroutine to run, sleeping as long as there is none; `None`: the M is to end.
+fn find(m: &'static M) -> Option<&'static G> {
     loop {
         // Given together with a P by an M that was preempted.
         if let Some(g) = m.handed.take() {
-            return g;
+            return Some(g);
         }
         if let Some(own) = m.bound.get() {
-            return pin::wait(m, own);
+            return Some(pin::wait(m, own));
         }
         let Some(p) = m.p() else {
             match IDLE.take() {
                 Some(number) => m.acquire(p::at(number)),
-                None => sleep(m),
+                None if sleep(m) => {}
+                None => return None,
             }
             continue;
         };
@@ -170,9 +174,11 @@ fn find(m: &'static M) -> &'static G {
             continue;
         }
         if let Some(g) = search(m, p) {
-            return g;
+            return Some(g);
         }
-        go_idle(m, p);
+        if !go_idle(m, p) {
+            return None;
+        }
     }
 }
 
@@ -285,8 +291,8 @@ pub fn any_work() -> bool {
         || first_deadline() <= clock::now()
 }
 
-/// Gives the P up and sleeps, unless work appeared meanwhile (F1).
-fn go_idle(m: &'static M, p: &'static P) {
+/// Gives the P up and sleeps, unless work appeared meanwhile (F1); `false`: the M is to end.
+fn go_idle(m: &'static M, p: &'static P) -> bool {
     m.release();
     IDLE.put(p.number);
     if m.spinning.replace(false) {
@@ -299,7 +305,7 @@ fn go_idle(m: &'static M, p: &'static P) {
     {
         m.acquire(p::at(number));
         m.spinning.set(IDLE.spin_begin(u32::MAX));
-        return;
+        return true;
     }
     // F4.
     if !POLLER.load(Ordering::SeqCst).is_null() && first_deadline() < UNTIL.load(Ordering::SeqCst) {
@@ -316,17 +322,23 @@ fn go_idle(m: &'static M, p: &'static P) {
     if sole.is_ok() {
         sleep_in_netpoll(m);
         POLLER.store(null_mut(), Ordering::SeqCst);
-    } else {
-        m.sleep();
-        m.take_given();
+        return true;
     }
+    sleep_in_list(m)
 }
 
-/// Sleeps, without a P, until one is given.
-fn sleep(m: &'static M) {
+/// Sleeps, without a P, until one is given; `false`: the M is to end.
+fn sleep(m: &'static M) -> bool {
     m::go_idle(m);
-    m.sleep();
-    m.take_given();
+    sleep_in_list(m)
+}
+
+fn sleep_in_list(m: &'static M) -> bool {
+    let given = m::sleep_unless_surplus(m);
+    if given {
+        m.take_given();
+    }
+    given
 }
 
 /// Sleeps in the netpoller until work comes out of it, a timer is due, or a P is given; returns with

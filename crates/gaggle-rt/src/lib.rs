@@ -69,6 +69,7 @@ fn is_started() -> bool {
 /// The self-check that failed: the process must use another backend.
 pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     options::read_environment();
+    m::read_environment();
     let modules = gaggle_sys::glibc::modules::loaded();
     gaggle_sys::glibc::platform::check(&modules)?;
     let template = Template::discover(&modules)?;

@@ -6,6 +6,10 @@
 //! - M3: an M's own stack (g0) runs the scheduler; nothing there calls malloc or takes a lock of libc.
 //! - M4: an M is in a section (`gaggle_core::sections`) but while a goroutine's own code runs on it;
 //!   contexts are switched at depth 1, so what is left by one is ended by the next.
+//! - M5: an M that does not watch the netpoller and was idle for a minute ends if more Ms are idle than
+//!   there are Ps and a few spares. It takes itself out of the idle list, so nobody can give it a P.
+//! - M6: the record of an M that has ended is used by the next one that is made; the OS thread that ends
+//!   touches nothing of it any more.
 
 use crate::g::G;
 use crate::lock::Lock;
@@ -13,7 +17,7 @@ use crate::p::{self, P};
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::sections::Sections;
 use gaggle_sys::affinity::Mask;
-use gaggle_sys::futex;
+use gaggle_sys::{clock, futex};
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -165,6 +169,9 @@ pub fn all() -> impl Iterator<Item = &'static M> {
 impl M {
     /// Makes the record of a new M; its thread then calls [`M::adopt`].
     pub fn new() -> &'static M {
+        if let Some(m) = M::take_record() {
+            return m;
+        }
         let m = M::make();
         let mut first = ALL.load(Ordering::Relaxed);
         loop {
@@ -231,11 +238,28 @@ impl M {
         CURRENT.set(Some(self));
     }
 
-    /// Its OS thread ends; it holds no P and is in no list.
-    pub fn has_ended(&self) {
+    /// Its OS thread ends; it holds no P and is in no list. Nothing of the record may be touched after.
+    pub fn has_ended(&'static self) {
         // Relaxed: a signal that the monitor sends to number 0 is refused.
         self.thread_id.store(0, Ordering::Relaxed);
+        // From here on this OS thread is a foreign one (M6).
+        CURRENT.set(None);
         ENDED.fetch_add(1, Ordering::Relaxed);
+        let mut free = FREE.lock();
+        self.next_idle.set(free.first.replace(self));
+    }
+
+    /// Takes the record of an M that has ended, to be used anew (M6).
+    fn take_record() -> Option<&'static M> {
+        let mut free = FREE.lock();
+        let m = free.first?;
+        free.first = m.next_idle.take();
+        m.ends.set(false);
+        m.inherits.set(false);
+        // Relaxed: as in `has_ended`; the new OS thread is started after.
+        m.attention.store(false, Ordering::Relaxed);
+        ENDED.fetch_sub(1, Ordering::Relaxed);
+        Some(m)
     }
 
     /// The P it holds, asked by its own thread in a section (E1 of `gaggle_core::sections`).
@@ -354,6 +378,54 @@ pub fn idle_count() -> u32 {
 pub fn departures_if_all_idle() -> Option<u64> {
     let idle = IDLE.lock();
     (idle.len == count()).then_some(idle.departures)
+}
+
+/// Records of Ms that have ended.
+static FREE: Guarded<FreeList, Lock> =
+    Guarded::from_raw(Lock::unlocked(), FreeList { first: None });
+
+struct FreeList {
+    first: Option<&'static M>,
+}
+
+/// How many Ms stay idle for good, beside one for each P.
+const SPARES: u32 = 4;
+
+/// How long an M is idle before it ends if it is not needed, in nanoseconds.
+static IDLE_NANOS: AtomicU64 = AtomicU64::new(60_000_000_000);
+
+/// Reads what tests of the runtime set. Called once, before any M runs.
+pub fn read_environment() {
+    let text = std::env::var("GAGGLE_TEST_IDLE_MILLISECONDS");
+    if let Some(millis) = text.ok().and_then(|text| text.parse::<u64>().ok()) {
+        // Relaxed: written before any M runs.
+        IDLE_NANOS.store(millis.max(1).saturating_mul(1_000_000), Ordering::Relaxed);
+    }
+}
+
+/// Sleeps in the idle list until it is given a P; `false`: it was idle for long and is not needed, is in
+/// the list no more, and is to end (M5).
+pub fn sleep_unless_surplus(m: &'static M) -> bool {
+    // Relaxed: as above.
+    let nanos = IDLE_NANOS.load(Ordering::Relaxed);
+    let mut until = clock::now().saturating_add(nanos);
+    while !m.is_noted() {
+        let now = clock::now();
+        if now >= until {
+            if leave_as_surplus(m) {
+                return false;
+            }
+            until = now.saturating_add(nanos);
+        }
+        futex::wait(&m.note, 0, Some(until - now));
+    }
+    true
+}
+
+/// M5: decided under the list's lock, so that not all go at once.
+fn leave_as_surplus(m: &'static M) -> bool {
+    let mut idle = IDLE.lock();
+    idle.len > p::count() + SPARES && unlink(&mut idle, m)
 }
 
 /// Puts the calling M into the idle list.
