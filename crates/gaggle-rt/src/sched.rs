@@ -232,6 +232,16 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
     }
 }
 
+/// Whether only `m`'s own stack can run `next`: its stack is in use (W2), or it has none yet and its P
+/// has none at hand. Making stacks takes system calls and half a KiB of frames, which would cost a small
+/// goroutine that happens to park just then a second page.
+fn needs_g0(m: &'static M, next: &'static G) -> bool {
+    let has_none = || next.slot.get().is_none();
+    let is_at_hand =
+        |p: &P| next.stack_class.get() == slot::DEFAULT_CLASS && p.free_slots.len() > 0;
+    next.needs_scheduler() || has_none() && !m.p().is_some_and(is_at_hand)
+}
+
 /// What the context that was switched to does first (W4).
 ///
 /// # Safety
@@ -350,7 +360,7 @@ fn switch_away(g: &'static G, m: &'static M) {
     match next_at_hand(m) {
         // Readied already, and first in the queue (W1).
         Some(next) if std::ptr::eq(next, g) => m.inherits.set(false),
-        Some(next) if next.needs_scheduler() => {
+        Some(next) if needs_g0(m, next) => {
             m.handed.set(Some(next));
             leave(g, m, None);
         }
@@ -397,7 +407,7 @@ fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
         return leave(g, m, None);
     }
     let next = next_at_hand(m);
-    if let Some(next) = next.filter(|next| next.needs_scheduler()) {
+    if let Some(next) = next.filter(|next| needs_g0(m, next)) {
         m.handed.set(Some(next));
         ready_last(p, g);
         return leave(g, m, None);
@@ -540,7 +550,7 @@ fn end(g: &'static G) -> ! {
     g.ended.set(true);
     pin::end(g, m);
     let next = if m.ends.get() { None } else { next_at_hand(m) };
-    match next.filter(|next| next.needs_scheduler()) {
+    match next.filter(|next| needs_g0(m, next)) {
         Some(busy) => {
             m.handed.set(Some(busy));
             leave(g, m, None);
