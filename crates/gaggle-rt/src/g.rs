@@ -67,11 +67,15 @@ impl Id {
 #[derive(Debug)]
 pub struct Wait {
     reason: AtomicU8,
-    since: AtomicU64,
+    /// In units of 2^30 nanoseconds, so that a record is small.
+    since: AtomicU32,
 }
 
 /// Where the reason stands in a [`Wait`], for debuggers.
 pub const WAIT_REASON_OFFSET: usize = std::mem::offset_of!(Wait, reason);
+
+/// log2 of the nanoseconds in a unit of [`Wait`]'s `since`.
+const SINCE_SHIFT: u32 = 30;
 
 impl Wait {
     /// What it waits for, or did last.
@@ -81,15 +85,15 @@ impl Wait {
 
     /// When that began, in nanoseconds of the coarse clock ([`crate::hold::coarse_now`]).
     pub fn since(&self) -> u64 {
-        self.since.load(Ordering::Relaxed)
+        u64::from(self.since.load(Ordering::Relaxed)) << SINCE_SHIFT
     }
 
     /// Says that it is about to wait.
     #[inline]
     pub fn begin(&self, reason: WaitReason) {
         self.reason.store(reason as u8, Ordering::Relaxed);
-        self.since
-            .store(crate::hold::coarse_now(), Ordering::Relaxed);
+        let since = crate::hold::coarse_now() >> SINCE_SHIFT;
+        self.since.store(since as u32, Ordering::Relaxed);
     }
 
     /// Says what it is doing now, if it is not waiting.
@@ -113,8 +117,6 @@ pub struct G {
     /// The M that waits with this goroutine's frames, when the goroutine is suspended
     /// ([`crate::preempt`]): it can go on there only.
     pub suspended_on: AtomicPtr<M>,
-    /// Who may touch the stack while it does not run.
-    pub stack_claim: StackClaim,
     next: Cell<Option<NonNull<G>>>,
     /// Its number, from 1, never used again (G4).
     pub id: Id,
@@ -132,12 +134,18 @@ pub struct G {
     pub name: Cell<Option<Arc<str>>>,
     /// Where it was started.
     pub location: Cell<Option<&'static Location<'static>>>,
+    /// Who may touch the stack while it does not run. From here on several small fields share a word each.
+    pub stack_claim: StackClaim,
+    /// The OS thread on which it waits for signals; 0: none (S3 of `hooks/signal.rs`).
+    pub signal_waiter: AtomicI32,
     /// log2 of the stack size in bytes.
     pub stack_class: Cell<u8>,
     /// The stack size was asked for.
     pub stack_is_given: Cell<bool>,
     /// It has ended; whoever is switched to next puts it back into the pool.
     pub ended: Cell<bool>,
+    /// What it waits for.
+    pub wait: Wait,
     /// How often it went on on another M than before.
     pub migrations: Cell<u32>,
     /// The M that ran it last, for counting migrations.
@@ -150,10 +158,6 @@ pub struct G {
     signal_mask: AtomicU64,
     /// Signals that were sent to it and not handled yet (S2 there).
     pub signals_pending: AtomicU64,
-    /// The OS thread on which it waits for signals; 0: none (S3 there).
-    pub signal_waiter: AtomicI32,
-    /// What it waits for.
-    pub wait: Wait,
     /// The number of the goroutine that started it; 0: an OS thread did.
     pub parent: Cell<u64>,
     /// When it was readied, if this time is measured; 0 else.
@@ -415,7 +419,7 @@ fn blank() -> G {
         signal_waiter: AtomicI32::new(0),
         wait: Wait {
             reason: AtomicU8::new(0),
-            since: AtomicU64::new(0),
+            since: AtomicU32::new(0),
         },
         parent: Cell::new(0),
         ready_at: Cell::new(0),

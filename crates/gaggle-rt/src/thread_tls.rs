@@ -18,33 +18,62 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 /// A destructor's function.
 pub type DestructorFn = unsafe extern "C" fn(*mut c_void);
 
-/// One registered destructor, in a list.
+/// One registered destructor, in a list. Nearly all goroutines have some, so it is as small as can be: one
+/// whose library is to be kept loaded is a [`KeptDestructor`], which the lowest bit of `next` tells.
 #[derive(Debug)]
 pub struct Destructor {
     function: DestructorFn,
     object: *mut c_void,
-    /// What keeps its library loaded until it has run; null: it is the program's own.
-    library: *mut c_void,
     next: *mut Destructor,
 }
+
+/// A destructor in a library.
+#[repr(C)]
+struct KeptDestructor {
+    destructor: Destructor,
+    /// What keeps its library loaded until it has run.
+    library: *mut c_void,
+}
+
+/// Set in `next` of a [`KeptDestructor`]; nodes are aligned to more than a byte.
+const KEPT: usize = 1;
 
 /// Registers a destructor with the calling goroutine; `false` where memory is out. `module` is an address
 /// in the library that it belongs to, which stays loaded meanwhile (null: the program itself).
 pub fn register(g: &G, function: DestructorFn, object: *mut c_void, module: *mut c_void) -> bool {
+    let library = loader::keep_loaded(module);
+    let kept = !library.is_null();
+    let bytes = if kept {
+        size_of::<KeptDestructor>()
+    } else {
+        size_of::<Destructor>()
+    };
     // SAFETY: malloc may be asked for any size; this is a goroutine, not a scheduler's stack.
-    let node = unsafe { libc::malloc(size_of::<Destructor>()) }.cast::<Destructor>();
+    let node = unsafe { libc::malloc(bytes) }.cast::<Destructor>();
     if node.is_null() {
+        loader::let_go(library);
         return false;
     }
-    // SAFETY: malloc answered enough aligned memory.
-    unsafe {
-        node.write(Destructor {
-            function,
-            object,
-            library: loader::keep_loaded(module),
-            next: g.destructors.get(),
-        })
+    let destructor = Destructor {
+        function,
+        object,
+        next: g
+            .destructors
+            .get()
+            .map_addr(|next| next | usize::from(kept)),
     };
+    if kept {
+        // SAFETY: malloc answered enough aligned memory, for the larger kind.
+        unsafe {
+            node.cast::<KeptDestructor>().write(KeptDestructor {
+                destructor,
+                library,
+            })
+        };
+    } else {
+        // SAFETY: malloc answered enough aligned memory.
+        unsafe { node.write(destructor) };
+    }
     g.destructors.set(node);
     true
 }
@@ -100,10 +129,15 @@ fn run_list(g: &G) {
         let Destructor {
             function,
             object,
-            library,
             next,
         } = unsafe { node.read() };
-        g.destructors.set(next);
+        let library = if next.addr() & KEPT == 0 {
+            null_mut()
+        } else {
+            // SAFETY: the bit says that `register` wrote the larger kind.
+            unsafe { (*node.cast::<KeptDestructor>()).library }
+        };
+        g.destructors.set(next.map_addr(|next| next & !KEPT));
         // SAFETY: malloc's, freed once.
         unsafe { libc::free(node.cast()) };
         // SAFETY: registered for this object on this goroutine, and called once.
