@@ -2,7 +2,9 @@
 //! these instead: on a goroutine they park it, anywhere else they do what libc does.
 //!
 //! - K1: off a goroutine (a foreign thread, an M's own stack, a forked child) a hook makes the system
-//!   call, or calls libc's own function, and nothing else.
+//!   call, or calls libc's own function. Foreign threads do more only for objects whose waiters have to
+//!   be known all in one place: they wait for condition variables, barriers and once-only initialisation
+//!   in the table of [`wait_table`], on a futex of their own, and wake who waits there.
 //! - K2: on a goroutine a hook answers what the kernel would answer a thread: the same results, the
 //!   same errno; only the waiting is ours.
 //! - K3: a hook never allocates but on a goroutine, and never panics.

@@ -156,6 +156,7 @@ fn flock(log: &mut Log) {
         let without = libc::LOCK_EX | libc::LOCK_NB;
         log.answer("without waiting", libc::flock(second.as_raw_fd(), without));
     }
+    // SAFETY: as above.
     let helper = log.help(move || unsafe { libc::flock(second.as_raw_fd(), libc::LOCK_SH) });
     let_it_block();
     // SAFETY: as above.

@@ -5,6 +5,14 @@
 //! threads of std, then on goroutines over two processors; what it starts to help it is of the same kind.
 //! On the threads backend goroutines are threads, so there the table only shows that it is no accident.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::zombie_processes,
+    reason = "the cases wait for their children by libc's own calls"
+)]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "sequences of C's calls on the same objects, for one reason, given above the block"
+)]
 
 mod descriptors;
 mod files;

@@ -220,6 +220,7 @@ impl Sets {
         let holds = |fd: RawFd| {
             self.0
                 .each_ref()
+                // SAFETY: as above.
                 .map(|set| unsafe { libc::FD_ISSET(fd, set) })
         };
         list.iter().map(|fd| holds(*fd)).collect()
