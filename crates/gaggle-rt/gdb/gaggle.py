@@ -164,7 +164,11 @@ class Entered:
         UNWINDER.innermost = int(gdb.newest_frame().read_register("rsp"))
         UNWINDER.stack_pointer = self.goroutine.stack_pointer
         gdb.invalidate_cached_frames()
-        frame = gdb.newest_frame().older()
+        # Functions inlined into the thread's innermost one come first.
+        frame = gdb.newest_frame()
+        while frame is not None and frame.type() == gdb.INLINE_FRAME:
+            frame = frame.older()
+        frame = frame.older() if frame is not None else None
         if frame is None:
             raise gdb.GdbError("the goroutine's stack cannot be walked")
         frame.select()
