@@ -9,7 +9,8 @@
 //! - L1: every M is in the idle list. So no goroutine runs, none is in a call that blocks a thread or
 //!   suspended, and no M searches.
 //! - L2: no queue holds a goroutine, no timer is set, and no goroutine waits for a descriptor, or for
-//!   anything else that comes from outside (those count themselves by [`crate::netpoll::Counted`]).
+//!   anything else that comes from outside (those count themselves: [`crate::netpoll::Counted`],
+//!   [`Outside`]).
 //! - L3: the process has no other threads than the Ms, the library's own (each of which only ever acts
 //!   on behalf of a goroutine that L1 and L2 would show), and foreign ones that are parked by the
 //!   library, without a deadline: `main` in `gaggle::run`, say. Those wait for a goroutine as well. Any
@@ -73,6 +74,27 @@ pub fn foreign_readied() {
     PARKED.fetch_sub(1, Ordering::SeqCst);
 }
 
+/// Goroutines that wait for what a signal handler may do (L2).
+static OUTSIDE: AtomicI32 = AtomicI32::new(0);
+
+/// While it lives the calling goroutine waits for something that may come from outside (L2).
+#[derive(Debug)]
+pub struct Outside(());
+
+impl Outside {
+    /// Counts one more.
+    pub fn new() -> Self {
+        OUTSIDE.fetch_add(1, Ordering::SeqCst);
+        Outside(())
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        OUTSIDE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The longest time between two looks at the number of threads while nothing changes.
 const PAUSE_NANOS_MAX: u64 = 500_000_000;
 /// The shortest.
@@ -117,7 +139,10 @@ impl Look {
 
 /// L2.
 fn nothing_is_coming() -> bool {
-    netpoll::waiters() == 0 && find_work::first_deadline() == NEVER && !find_work::any_work()
+    netpoll::waiters() == 0
+        && OUTSIDE.load(Ordering::SeqCst) == 0
+        && find_work::first_deadline() == NEVER
+        && !find_work::any_work()
 }
 
 /// L1 to L4, in one instant (L6); `departures` were read before.

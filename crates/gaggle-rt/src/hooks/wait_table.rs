@@ -346,6 +346,9 @@ impl Waiter {
             Party::Goroutine(ticket) => {
                 if let Some(g) = sched::current() {
                     g.wait.begin(self.kind.reason());
+                    // A handler of a signal may post a semaphore, and nothing else.
+                    let _outside =
+                        (self.kind == Kind::Semaphore).then(crate::deadlock::Outside::new);
                     sched::park_until(g, *ticket, deadline);
                 }
                 let was_queued = self.leave();
