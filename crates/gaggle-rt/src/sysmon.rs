@@ -160,9 +160,6 @@ fn preempt_overrunning() -> bool {
 
 /// Looks at `m`, which held `p` a moment ago, while others wait; whether there was anything to do.
 fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
-    if p.handoff.observe().is_some() {
-        return false; // `retake` sees to it
-    }
     let thread = m.thread_id.load(Ordering::Relaxed);
     let turn = m.turn.load(Ordering::Relaxed);
     let mut seen = m.preemption.seen.get();
@@ -179,6 +176,14 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
     let used = interrupt::processor_nanos(thread).saturating_sub(seen.used_before);
     let computes = used != seen.processor_nanos;
     seen.processor_nanos = used;
+    if p.handoff.observe().is_some() {
+        // `retake` sees to a call that lasts; one short call after the other is a turn like any other,
+        // which ends after the call. No signal: it would end the call.
+        if used >= preempt::slice_nanos() {
+            m.attention.store(true, Ordering::Relaxed);
+        }
+        return false;
+    }
     if !computes && now - seen.since >= BLOCKED_NANOS && !thread::is_runnable(thread) {
         return revoke(m, p);
     }

@@ -262,3 +262,33 @@ fn the_other_ways_of_preemption_work_as_well() {
         }
     }
 }
+
+#[test]
+fn who_makes_one_short_call_after_the_other_gives_way_too() {
+    on_two_processors(
+        "who_makes_one_short_call_after_the_other_gives_way_too",
+        || {
+            static STOP: AtomicBool = AtomicBool::new(false);
+            let hogs: Vec<_> = (0..4)
+                .map(|_| {
+                    gaggle::go(|| {
+                        use std::os::unix::fs::FileExt;
+                        let file = std::fs::File::open("/proc/self/exe").expect("this program");
+                        let mut bytes = [0; 64];
+                        while !STOP.load(Ordering::Relaxed) {
+                            let read = file.read_at(&mut bytes, 0).expect("it can be read");
+                            assert_eq!(read, 64);
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..20 {
+                gaggle::go(|| ()).join().expect("it does not panic");
+            }
+            STOP.store(true, Ordering::Relaxed);
+            for hog in hogs {
+                hog.join().expect("it does not panic");
+            }
+        },
+    );
+}
