@@ -17,6 +17,7 @@
 mod descriptors;
 mod files;
 mod locks;
+mod objects;
 mod pipes;
 mod polling;
 mod processes;
@@ -55,23 +56,52 @@ fn run_table(name: &str, table: &[Case]) {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-macro_rules! tables {
-    ($($test:ident = $table:path;)*) => {$(
-        #[test]
-        fn $test() {
-            run_table(stringify!($test), $table);
-        }
-    )*};
+#[test]
+fn pipes_are_the_same() {
+    run_table("pipes_are_the_same", pipes::TABLE);
 }
 
-tables! {
-    pipes_are_the_same = pipes::TABLE;
-    sockets_are_the_same = sockets::TABLE;
-    files_are_the_same = files::TABLE;
-    descriptors_are_the_same = descriptors::TABLE;
-    polling_is_the_same = polling::TABLE;
-    times_are_the_same = times::TABLE;
-    processes_are_the_same = processes::TABLE;
-    locks_are_the_same = locks::TABLE;
-    threads_are_the_same = threads::TABLE;
+#[test]
+fn sockets_are_the_same() {
+    run_table("sockets_are_the_same", sockets::TABLE);
+}
+
+#[test]
+fn files_are_the_same() {
+    run_table("files_are_the_same", files::TABLE);
+}
+
+#[test]
+fn descriptors_are_the_same() {
+    run_table("descriptors_are_the_same", descriptors::TABLE);
+}
+
+#[test]
+fn polling_is_the_same() {
+    run_table("polling_is_the_same", polling::TABLE);
+}
+
+#[test]
+fn times_are_the_same() {
+    run_table("times_are_the_same", times::TABLE);
+}
+
+#[test]
+fn processes_are_the_same() {
+    run_table("processes_are_the_same", processes::TABLE);
+}
+
+#[test]
+fn mutexes_are_the_same() {
+    run_table("mutexes_are_the_same", locks::TABLE);
+}
+
+#[test]
+fn other_locks_are_the_same() {
+    run_table("other_locks_are_the_same", objects::TABLE);
+}
+
+#[test]
+fn threads_are_the_same() {
+    run_table("threads_are_the_same", threads::TABLE);
 }
