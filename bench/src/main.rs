@@ -76,7 +76,10 @@ fn main() -> ExitCode {
         return ExitCode::from(UNKNOWN);
     };
     let options = Options {
-        n: options.n.or(Some(size)),
+        n: options
+            .n
+            .or(tasks::size_of_variant(&options))
+            .or(Some(size)),
         ..options
     };
     let processors = options

@@ -143,6 +143,12 @@ const DEEP_COUNT: u64 = 100_000;
 const DEEP_KEPT_BYTES: f64 = 10_000.0;
 const DEEP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// The size of a variant that is not its workload's.
+pub fn size_of_variant(options: &Options) -> Option<u64> {
+    let deep = options.workload == "parked" && options.variant == "deep";
+    deep.then_some(DEEP_COUNT)
+}
+
 /// Uses `bytes` of stack.
 #[inline(never)]
 fn recurse(bytes: usize) -> u64 {
@@ -159,7 +165,7 @@ fn recurse(bytes: usize) -> u64 {
 pub fn parked(options: &Options) -> Option<Report> {
     let (count, deep) = match options.variant.as_str() {
         DEFAULT_VARIANT => (options.size(), false),
-        "deep" => (options.n.unwrap_or(DEEP_COUNT), true),
+        "deep" => (options.size(), true),
         _ => return None,
     };
     let (sender, receiver) = chan::unbuffered::<u64>();
