@@ -1,5 +1,6 @@
 //! Sets the cfg `green` where the green backend can be compiled: Linux, glibc, x86-64, and not under
-//! Miri, loom or a sanitizer, which cannot follow a stack switch.
+//! Miri, loom or a sanitizer, which cannot follow a stack switch, nor linked statically, where there is
+//! no libc's function behind a symbol of ours.
 
 use std::env;
 
@@ -15,7 +16,9 @@ fn main() {
     let watched = env::var_os("CARGO_CFG_MIRI").is_some()
         || env::var_os("CARGO_CFG_LOOM").is_some()
         || flags.contains("sanitizer");
-    if platform && !watched {
+    let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    let fixed = features.split(',').any(|feature| feature == "crt-static");
+    if platform && !watched && !fixed {
         println!("cargo::rustc-cfg=green");
     }
 }

@@ -490,3 +490,31 @@ fn loaded_libraries_can_be_listed_by_a_callback_that_migrates() {
         });
     });
 }
+
+#[test]
+fn registry_of_tracing_gives_the_places_of_ended_goroutines_to_new_ones() {
+    // Its limit is 4,096 threads that have been in a span and have not ended.
+    let name = "registry_of_tracing_gives_the_places_of_ended_goroutines_to_new_ones";
+    on_three(name, || {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(std::io::sink)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the first in this process");
+        for _ in 0..3 {
+            let all_there = std::sync::Arc::new(std::sync::Barrier::new(3_000));
+            let handles: Vec<_> = (0..3_000)
+                .map(|index| {
+                    let all_there = all_there.clone();
+                    gaggle::go(move || {
+                        let span = tracing::info_span!("waiting", index).entered();
+                        all_there.wait();
+                        assert_eq!(tracing::Span::current().id(), span.id());
+                    })
+                })
+                .collect();
+            for handle in handles {
+                handle.join().expect("there is a place for it");
+            }
+        }
+    });
+}

@@ -215,10 +215,8 @@ fn what_a_call_does_to_its_thread_is_met_by_no_other_goroutine() {
         change_stays_with_its_goroutine(
             || {
                 // SAFETY: takes numbers only.
-                assert_eq!(
-                    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 12_345, 0, 0, 0) },
-                    0
-                );
+                let failed = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 12_345, 0, 0, 0) };
+                assert_eq!(failed, 0);
             },
             // SAFETY: as above.
             || unsafe { libc::prctl(libc::PR_GET_TIMERSLACK, 0, 0, 0, 0) },
@@ -267,10 +265,8 @@ fn affinity_that_a_goroutine_asks_for_is_its_own() {
         // SAFETY: asks only.
         let own = unsafe { libc::pthread_self() };
         // SAFETY: the set is ours.
-        assert_eq!(
-            unsafe { libc::pthread_getaffinity_np(own, bytes, &raw mut all) },
-            0
-        );
+        let failed = unsafe { libc::pthread_getaffinity_np(own, bytes, &raw mut all) };
+        assert_eq!(failed, 0);
         let first = (0..libc::CPU_SETSIZE as usize)
             // SAFETY: within the set.
             .find(|&number| unsafe { libc::CPU_ISSET(number, &all) })
@@ -280,10 +276,8 @@ fn affinity_that_a_goroutine_asks_for_is_its_own() {
         // SAFETY: within the set.
         unsafe { libc::CPU_SET(first, &mut one) };
         // SAFETY: the set is ours.
-        assert_eq!(
-            unsafe { libc::pthread_setaffinity_np(own, bytes, &raw const one) },
-            0
-        );
+        let failed = unsafe { libc::pthread_setaffinity_np(own, bytes, &raw const one) };
+        assert_eq!(failed, 0);
     }
     let name = "affinity_that_a_goroutine_asks_for_is_its_own";
     if gaggle::runtime::num_cpu() < 2 && !support::is_child(name) {
@@ -349,10 +343,8 @@ fn name_that_a_goroutine_gives_its_thread_is_its_own() {
         // SAFETY: asks only.
         let own = unsafe { libc::pthread_self() };
         // SAFETY: the buffer is ours, of that size.
-        assert_eq!(
-            unsafe { libc::pthread_getname_np(own, name.as_mut_ptr(), 16) },
-            0
-        );
+        let failed = unsafe { libc::pthread_getname_np(own, name.as_mut_ptr(), 16) };
+        assert_eq!(failed, 0);
         // SAFETY: filled in by the call.
         let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) };
         name.to_string_lossy().into_owned()
@@ -384,5 +376,36 @@ fn name_that_a_goroutine_gives_its_thread_is_its_own() {
             of_thread.expect("a thread").join().expect("no panic"),
             "plain"
         );
+    });
+}
+
+/// libc answers from the area that the kernel keeps for a thread (rseq); a goroutine has none.
+#[test]
+fn processor_that_runs_a_goroutine_is_asked_of_the_kernel() {
+    let name = "processor_that_runs_a_goroutine_is_asked_of_the_kernel";
+    with_processors(name, "3", || {
+        // SAFETY: a set of zeroes is empty.
+        let mut all = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+        let bytes = size_of::<libc::cpu_set_t>();
+        // SAFETY: the kernel writes the set.
+        let failed = unsafe { libc::sched_getaffinity(0, bytes, &raw mut all) };
+        assert_eq!(failed, 0);
+        // SAFETY: within the set.
+        let may = |number: &usize| unsafe { libc::CPU_ISSET(*number, &all) };
+        for number in (0..libc::CPU_SETSIZE as usize).filter(may) {
+            let seen = gaggle::go(move || {
+                // SAFETY: as above.
+                let mut one = unsafe { std::mem::zeroed::<libc::cpu_set_t>() };
+                // SAFETY: within the set.
+                unsafe { libc::CPU_SET(number, &mut one) };
+                // SAFETY: the set is ours.
+                let failed = unsafe { libc::sched_setaffinity(0, bytes, &raw const one) };
+                assert_eq!(failed, 0);
+                gaggle::yield_now();
+                // SAFETY: asks only.
+                unsafe { libc::sched_getcpu() }
+            });
+            assert_eq!(seen.join().expect("it does not panic"), number as i32);
+        }
     });
 }

@@ -5,6 +5,7 @@
 //! goroutine never moves, so there is nothing to show.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs `body` on the green backend with three processors, in a child process.
@@ -24,12 +25,29 @@ pub fn moves() -> u32 {
     gaggle::runtime::own_migrations()
 }
 
-/// Returns on another OS thread than it was called on, at some time or other.
+/// Sleeps that find the caller on the same OS thread before others are made busy.
+const PATIENCE: u32 = 20;
+
+/// Returns on another OS thread than it was called on.
 pub fn migrate() {
     let before = moves();
-    while moves() == before {
+    let has_moved = Arc::new(AtomicBool::new(false));
+    for round in 1u32.. {
         std::thread::sleep(Duration::from_micros(20));
+        if moves() != before {
+            break;
+        }
+        // Whoever sleeps alone is woken by the same OS thread each time; one that computes takes it.
+        if round % PATIENCE == 0 {
+            let has_moved = has_moved.clone();
+            drop(gaggle::go(move || {
+                while !has_moved.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }));
+        }
     }
+    has_moved.store(true, Ordering::Relaxed);
 }
 
 /// [`migrate`] for code in C.

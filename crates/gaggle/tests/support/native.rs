@@ -45,8 +45,11 @@ pub fn load(path: &Path) -> Result<*mut c_void, String> {
     // SAFETY: a library that this test has made.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     if handle.is_null() {
-        // SAFETY: asked right after the failure; the text is copied at once.
-        let words = unsafe { std::ffi::CStr::from_ptr(libc::dlerror()) };
+        // SAFETY: asked right after the failure, on the same thread.
+        let words = unsafe { libc::dlerror() };
+        assert!(!words.is_null(), "a failure has its words");
+        // SAFETY: a text of libc's, copied at once.
+        let words = unsafe { std::ffi::CStr::from_ptr(words) };
         return Err(words.to_string_lossy().into_owned());
     }
     Ok(handle)
