@@ -1,7 +1,7 @@
 //! The futex call: what std's Mutex, Condvar, RwLock, Once, mpsc, Barrier and park, and parking_lot and
 //! crossbeam, wait with.
 //!
-//! Goroutines wait in the [`wait_table`](super::wait_table), other threads in the kernel.
+//! Goroutines wait in the [`wait_table`], other threads in the kernel.
 //!
 //! - U1: a goroutine enters the table under the bucket's lock after the word was seen there to hold the
 //!   expected value.
