@@ -177,20 +177,14 @@ fn mutex_of(kind: i32) -> libc::pthread_mutex_t {
     let mut attributes = std::mem::MaybeUninit::uninit();
     let mut mutex = std::mem::MaybeUninit::uninit();
     // SAFETY: initialises the attributes.
-    assert_eq!(
-        unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) },
-        0
-    );
+    let failed = unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) };
+    assert_eq!(failed, 0);
     // SAFETY: initialised above.
-    assert_eq!(
-        unsafe { libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind) },
-        0
-    );
+    let failed = unsafe { libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind) };
+    assert_eq!(failed, 0);
     // SAFETY: as above; initialises the mutex.
-    assert_eq!(
-        unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) },
-        0
-    );
+    let failed = unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) };
+    assert_eq!(failed, 0);
     // SAFETY: initialised above; a mutex may be moved before its first use.
     unsafe { mutex.assume_init() }
 }
@@ -369,19 +363,25 @@ fn texts_of_libc_are_freed_with_their_goroutine() {
         // SAFETY: asks only.
         unsafe { libc::mallinfo2() }.uordblks
     }
+    fn text_at(text: *const libc::c_char) -> String {
+        assert!(!text.is_null());
+        // SAFETY: a text of libc's, copied at once.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().into_owned()
+    }
     fn say_errors() {
-        // SAFETY: no such error, no such library, no such signal.
-        let unknown = unsafe { CStr::from_ptr(libc::strerror(99_999)) };
-        assert_eq!(unknown.to_bytes(), b"Unknown error 99999");
-        // SAFETY: as above.
-        let known = unsafe { CStr::from_ptr(libc::strerror(libc::ENOENT)) };
-        assert_eq!(known.to_bytes(), b"No such file or directory");
-        // SAFETY: as above.
+        // SAFETY: no such error.
+        let unknown = unsafe { libc::strerror(99_999) };
+        assert_eq!(text_at(unknown), "Unknown error 99999");
+        // SAFETY: a known one.
+        let known = unsafe { libc::strerror(libc::ENOENT) };
+        assert_eq!(text_at(known), "No such file or directory");
+        // SAFETY: no such library.
         let handle = unsafe { libc::dlopen(c"no-such-library.so".as_ptr(), libc::RTLD_NOW) };
         assert!(handle.is_null());
-        // SAFETY: as above.
-        let signal = unsafe { CStr::from_ptr(libc::strsignal(libc::SIGRTMIN() + 3)) };
-        assert_eq!(signal.to_bytes(), b"Real-time signal 3");
+        // SAFETY: a signal without a name of its own.
+        let signal = unsafe { libc::strsignal(libc::SIGRTMIN() + 3) };
+        assert_eq!(text_at(signal), "Real-time signal 3");
     }
     on_three("texts_of_libc_are_freed_with_their_goroutine", || {
         let run = || {
