@@ -105,6 +105,8 @@ fn attend(g: &'static G) {
 
 static SUSPENSIONS: AtomicU64 = AtomicU64::new(0);
 static REVOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// How many goroutines are suspended early.
+static EARLY: AtomicU32 = AtomicU32::new(0);
 /// How many goroutines run without a P.
 static WITHOUT_P: AtomicI32 = AtomicI32::new(0);
 
@@ -118,6 +120,13 @@ pub fn suspensions() -> u64 {
 pub fn revocations() -> u64 {
     // Relaxed: a figure to report.
     REVOCATIONS.load(Ordering::Relaxed)
+}
+
+/// Whether one more turn may be ended early: no more than one for each P, as those who woke come before
+/// those who were suspended for them, and each suspended one keeps an OS thread.
+pub fn may_end_early() -> bool {
+    // Relaxed: a hint to the monitor, the only one who asks.
+    EARLY.load(Ordering::Relaxed) < p::count()
 }
 
 /// Whether any goroutine runs without a P.
@@ -404,6 +413,7 @@ fn suspend(
         Some((p, next, heir)) => {
             m.forget_p();
             if m.preemption.keeps_turn.load(Ordering::Relaxed) {
+                EARLY.fetch_add(1, Ordering::Relaxed);
                 put_back(p, g); // next after the one who woke
             } else {
                 // SAFETY: the goroutine runs here, so it is in no queue; V1: nobody else can ready it.
@@ -454,7 +464,9 @@ pub fn resume(g: &'static G, p: &'static P, here: bool) {
     }
     x.acquire(p);
     x.attention.store(false, Ordering::Relaxed);
-    if !x.preemption.keeps_turn.load(Ordering::Relaxed) {
+    if x.preemption.keeps_turn.load(Ordering::Relaxed) {
+        EARLY.fetch_sub(1, Ordering::Relaxed);
+    } else {
         x.turn.fetch_add(1, Ordering::Relaxed);
     }
     // Release: pairs with the Acquire in `suspend`: all that was written to x is there when it goes on.

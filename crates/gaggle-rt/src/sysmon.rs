@@ -26,7 +26,7 @@ const PATIENCE_ROUNDS: u32 = 50;
 /// The longest sleep while every P is busy.
 const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
 /// How much processor time a turn may use before it is ended early, for somebody who woke.
-const EARLY_USED_NANOS: u64 = 200_000;
+const EARLY_USED_NANOS: u64 = 400_000;
 /// How long an M may sleep in a call that no hook saw before its P is taken.
 const BLOCKED_NANOS: u64 = 200_000;
 /// How long a due timer is left alone: a busy M finds its timers itself.
@@ -190,7 +190,7 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
     // The slice is of processor time: on a busy machine a turn that got none has not overrun.
     let over = used >= preempt::slice_nanos() || p.number >= p::count();
     let again = if over { RETRY_NANOS } else { EARLY_NANOS };
-    let for_who_woke = *early && used >= EARLY_USED_NANOS;
+    let for_who_woke = *early && used >= EARLY_USED_NANOS && preempt::may_end_early();
     if (over || for_who_woke) && now - seen.requested >= again {
         seen.requested = now;
         *early &= over; // one is enough for who woke
