@@ -166,7 +166,11 @@ fn next_at_hand(m: &'static M) -> Option<&'static G> {
     p.tick.set(tick);
     let first = p.timers.first_hint();
     let due = first != NEVER && first <= clock::now();
-    if tick.is_multiple_of(find_work::FAIRNESS_TICKS) || due || p.number >= p::count() {
+    if tick.is_multiple_of(find_work::FAIRNESS_TICKS)
+        || due
+        || p.number >= p::count()
+        || !find_work::urgent().is_empty()
+    {
         return None;
     }
     // SAFETY: the calling M holds this P.
@@ -417,7 +421,10 @@ fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
         && p.number < p::count()
     {
         let due = p.timers.first_hint();
-        if (due == NEVER || due > clock::now()) && find_work::injector().is_empty() {
+        if (due == NEVER || due > clock::now())
+            && find_work::injector().is_empty()
+            && find_work::urgent().is_empty()
+        {
             return; // nobody to yield to
         }
     }
