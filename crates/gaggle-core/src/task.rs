@@ -130,6 +130,20 @@ impl<R: Runtime> Ticket<R> {
         }
     }
 
+    /// The number of this wait, from which [`Ticket::again`] makes the same ticket where the task is known.
+    pub fn number(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The ticket of the wait `number` of `task`, for who keeps the number only, to save room.
+    pub fn again(task: &'static Task, number: u64) -> Self {
+        Ticket {
+            task,
+            sequence: number,
+            runtime: PhantomData,
+        }
+    }
+
     /// The task that waits.
     pub fn task(&self) -> &'static Task {
         self.task

@@ -36,6 +36,9 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Or
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
 
+/// [`G::timed_wait`] of a goroutine that waits for no deadline; no wait has this number (T1).
+pub const NO_WAIT: u64 = u64::MAX;
+
 /// The wait that a goroutine's timer would end, and its place in a timer heap.
 #[derive(Debug)]
 pub struct GTimer {
@@ -128,8 +131,8 @@ pub struct G {
     pub destructors: Cell<*mut Destructor>,
     /// The timer of its current wait; the ticket that the timer claims is taken from the heap entry.
     pub timer: GTimer,
-    /// The ticket of the current wait with a deadline.
-    pub timer_ticket: Cell<Option<gaggle_core::task::Ticket<crate::Green>>>,
+    /// The number of the current wait with a deadline, or [`NO_WAIT`]. Under the heap's lock.
+    pub timed_wait: Cell<u64>,
     /// Its name, if it was given one.
     pub name: Cell<Option<Arc<str>>>,
     /// Where it was started.
@@ -144,16 +147,18 @@ pub struct G {
     pub stack_is_given: Cell<bool>,
     /// It has ended; whoever is switched to next puts it back into the pool.
     pub ended: Cell<bool>,
+    /// How often it was readied, modulo 256 ([`crate::latency`]).
+    pub times_readied: Cell<u8>,
     /// What it waits for.
     pub wait: Wait,
     /// How often it went on on another M than before.
     pub migrations: Cell<u32>,
     /// The M that ran it last, for counting migrations.
     pub last_m: Cell<u32>,
-    /// The M that it is bound to ([`crate::pin`]); null: none.
-    pub bound_to: AtomicPtr<M>,
     /// How often it was bound, and whether for good.
     pub locks: Cell<u32>,
+    /// The M that it is bound to ([`crate::pin`]); null: none.
+    pub bound_to: AtomicPtr<M>,
     /// The signals that it blocks (S1 of `hooks/signal.rs`).
     signal_mask: AtomicU64,
     /// Signals that were sent to it and not handled yet (S2 there).
@@ -162,8 +167,6 @@ pub struct G {
     pub parent: Cell<u64>,
     /// When it was readied, if this time is measured; 0 else.
     pub ready_at: Cell<u64>,
-    /// How often it was readied, modulo 256 ([`crate::latency`]).
-    pub times_readied: Cell<u8>,
 }
 
 // SAFETY: the atomics are atomics; the cells are touched only by the holder of the goroutine (G2),
@@ -404,7 +407,7 @@ fn blank() -> G {
             index: Cell::new(u32::MAX),
             processor: AtomicU32::new(0),
         },
-        timer_ticket: Cell::new(None),
+        timed_wait: Cell::new(NO_WAIT),
         name: Cell::new(None),
         location: Cell::new(None),
         stack_class: Cell::new(0),

@@ -6,8 +6,9 @@
 //! to run meanwhile, since it would write there what is then thrown away. That is the protocol X1 to X5
 //! of [`gaggle_core::stack_claim`]; the runner's half is in `sched::take_over`.
 //!
-//! - R1: one OS thread of its own does it, so that the monitor's rounds stay short. It holds no P, calls
-//!   no malloc and takes no lock of libc: a suspended goroutine may hold it.
+//! - R1: the reporter's OS thread does it while there is nothing to report ([`crate::report`]), so that the
+//!   monitor's rounds stay short and no thread is spent. It holds no P, calls no malloc and takes no lock
+//!   of libc: a suspended goroutine may hold it.
 //! - R2: a goroutine is given back after two visits, [`PAUSE_NANOS`] or more apart, between which it did
 //!   not run, and then once until it has run again.
 //! - R3: it works for [`SLICE_NANOS`] of processor time and then sleeps four times as long, so it takes at
@@ -19,13 +20,13 @@
 //! pages that are not there); a compare-and-swap on `on` at each switch (5 ns of 6).
 
 use crate::g::{self, G};
+use crate::report;
 use crate::slot;
 use crate::watermark;
 use gaggle_core::stack_claim::Visit;
 use gaggle_sys::stack::guard::GUARD_BYTES;
 use gaggle_sys::stack::map::{self, PAGE_BYTES};
-use gaggle_sys::{barrier, clock, thread};
-use std::io;
+use gaggle_sys::{barrier, clock};
 
 /// From the end of one pass over all records to the next.
 const PAUSE_NANOS: u64 = 1_000_000_000;
@@ -42,26 +43,12 @@ const MARKED_MAX: usize = 64;
 /// The ABI's red zone: below the stack pointer, and still in use by a leaf function.
 const RED_ZONE_BYTES: usize = 128;
 
-/// Starts the OS thread that does it.
-///
-/// # Errors
-/// When the operating system refuses a thread.
-pub fn start() -> io::Result<()> {
-    std::thread::Builder::new()
-        .name("gaggle-giveback".to_owned())
-        .spawn(|| {
-            thread::block_asynchronous_signals();
-            work()
-        })?;
-    crate::deadlock::own_thread_started();
-    Ok(())
-}
-
-fn work() -> ! {
+/// Does it for ever, on the reporter's OS thread (R1).
+pub fn work() -> ! {
     let mut budget = Budget::new();
     let mut pause = PAUSE_NANOS;
     loop {
-        clock::sleep(pause);
+        report::rest(pause);
         budget.begin();
         let busy = visit_all(&mut budget) | empty_unused_slots(&mut budget);
         pause = if busy {
@@ -102,7 +89,7 @@ impl Budget {
     fn look(&mut self) {
         let spent = clock::thread_processor_time().saturating_sub(self.slice_begun);
         if spent >= SLICE_NANOS {
-            clock::sleep(4 * spent);
+            report::rest(4 * spent);
             self.begin();
         }
     }

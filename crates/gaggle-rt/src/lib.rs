@@ -96,7 +96,6 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
         sysmon::start_machine().map_err(failed)?;
     }
     sysmon::start().map_err(failed)?;
-    give_back::start().map_err(failed)?;
     self_check::probe()
 }
 

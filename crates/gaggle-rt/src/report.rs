@@ -1,5 +1,5 @@
 //! The reporter: an OS thread that waits until there is something fatal to say, says it with the stacks
-//! of all goroutines, and ends the process.
+//! of all goroutines, and ends the process. Meanwhile it gives stacks' memory back ([`crate::give_back`]).
 //!
 //! Stacks are printed with malloc and files, which neither a signal handler nor the monitor may touch;
 //! so both only leave a request here.
@@ -11,6 +11,7 @@
 //! - R3: in a forked child the reporter is missing: there SIGQUIT does what it does by default.
 
 use crate::dump::{Dumper, Frames};
+use crate::give_back;
 use crate::m;
 use crate::options::{self, Traceback};
 use gaggle_sys::{call, fault, futex, signal, thread};
@@ -40,7 +41,7 @@ pub fn start() -> io::Result<()> {
         .name("gaggle-report".to_owned())
         .spawn(|| {
             thread::block_asynchronous_signals();
-            serve()
+            give_back::work()
         })?;
     crate::deadlock::own_thread_started();
     if signal::action(libc::SIGQUIT).is_some_and(|action| action.handler == libc::SIG_DFL) {
@@ -62,7 +63,7 @@ extern "C" fn on_quit(number: c_int, _info: *mut libc::siginfo_t, _context: *mut
 
 /// Asks for a report; `false`: one has been asked for before.
 fn request(what: u32) -> bool {
-    // Release: pairs with the Acquire in `serve`. Relaxed on failure: nothing is read.
+    // Release: pairs with the Acquire in `rest`. Relaxed on failure: nothing is read.
     let first = REQUEST
         .compare_exchange(NOTHING, what, Ordering::Release, Ordering::Relaxed)
         .is_ok();
@@ -80,19 +81,19 @@ pub fn exhausted() {
     request(EXHAUSTED);
 }
 
-fn serve() -> ! {
-    loop {
-        // Acquire: pairs with the Release in `request`.
-        match REQUEST.load(Ordering::Acquire) {
-            NOTHING => futex::wait(&REQUEST, NOTHING, None),
-            QUIT => end("SIGQUIT: quit"),
-            // Go's words.
-            EXHAUSTED => end(&format!(
-                "runtime: program exceeds {}-thread limit\nfatal error: thread exhaustion",
-                m::limit()
-            )),
-            _ => end("fatal error: all goroutines are asleep - deadlock!"),
-        }
+/// Blocks the reporter's OS thread for `nanos`, or less; reports and ends the process if that is asked.
+pub fn rest(nanos: u64) {
+    futex::wait(&REQUEST, NOTHING, Some(nanos));
+    // Acquire: pairs with the Release in `request`.
+    match REQUEST.load(Ordering::Acquire) {
+        NOTHING => {}
+        QUIT => end("SIGQUIT: quit"),
+        // Go's words.
+        EXHAUSTED => end(&format!(
+            "runtime: program exceeds {}-thread limit\nfatal error: thread exhaustion",
+            m::limit()
+        )),
+        _ => end("fatal error: all goroutines are asleep - deadlock!"),
     }
 }
 

@@ -12,7 +12,7 @@
 
 use crate::Green;
 use crate::find_work;
-use crate::g::{G, from_link};
+use crate::g::{G, NO_WAIT, from_link};
 use crate::lock::Lock;
 use crate::p::{self, P};
 use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT, WaitReason};
@@ -76,7 +76,7 @@ impl Timers {
         let heap = heap.0.get_or_insert_with(reserve);
         // Relaxed: the goroutine itself, or who knows its timer by a lock or a queue, reads it.
         g.timer.processor.store(number, Ordering::Relaxed);
-        g.timer_ticket.set(Some(ticket));
+        g.timed_wait.set(ticket.number());
         // SAFETY: the record lives for ever, and is in no heap (its holder adds one timer at a time
         // and removes it before the next).
         let first = unsafe { heap.push(deadline, NonNull::from(g)) };
@@ -158,11 +158,11 @@ impl Timers {
         let Some(heap) = heap.0.as_mut() else { return };
         while let Some((_, node)) = heap.pop_due(now) {
             let g = from_link(node);
-            let claimed = g
-                .timer_ticket
-                .take()
-                .and_then(|ticket| ticket.claim(TIMED_OUT));
-            if let Some(claimed) = claimed {
+            let number = g.timed_wait.replace(NO_WAIT);
+            let ticket = Ticket::<Green>::again(g.as_task(), number);
+            if number != NO_WAIT
+                && let Some(claimed) = ticket.claim(TIMED_OUT)
+            {
                 claimed.into_task();
                 g.wait.set(WaitReason::Runnable);
                 // SAFETY: claiming made this thread the goroutine's holder; it waits in no list.

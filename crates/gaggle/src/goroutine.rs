@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 struct Shared {
-    name: Option<Arc<str>>,
+    /// Few have one, so for the others it takes one word.
+    name: Option<Box<Arc<str>>>,
     /// 0: not known yet, or no goroutine.
     id: AtomicU64,
     /// The permit of `park` and `unpark`.
@@ -49,7 +50,7 @@ impl Goroutine {
     pub(crate) fn new(name: Option<Arc<str>>) -> Self {
         Goroutine {
             shared: Arc::new(Shared {
-                name,
+                name: name.map(Box::new),
                 id: AtomicU64::new(0),
                 parker: Parker::new(),
                 is_running: AtomicBool::new(false),
@@ -73,7 +74,7 @@ impl Goroutine {
 
     /// The name given to [`crate::Builder::name`].
     pub fn name(&self) -> Option<&str> {
-        self.shared.name.as_deref()
+        self.shared.name.as_ref().map(|name| &***name)
     }
 
     /// Gives the goroutine its permit: its [`park`], if it is in one, or its next one, returns.
@@ -178,7 +179,7 @@ thread_local! {
 pub(crate) fn own_name() -> Option<Arc<str>> {
     let known = CURRENT.try_with(|current| {
         let handle = current.handle.try_borrow().ok()?;
-        handle.as_ref()?.shared.name.clone()
+        handle.as_ref()?.shared.name.as_deref().cloned()
     });
     known.ok().flatten()
 }
