@@ -23,6 +23,9 @@ const SLEEP_NANOS_MAX: u64 = 10_000_000;
 /// Rounds without anything to do before the sleep doubles.
 const PATIENCE_ROUNDS: u32 = 50;
 
+/// The monitor's own slice of processor time: the shortest that the kernel gives, as it is to run soon
+/// when it wakes among goroutines that compute.
+const KERNEL_SLICE_NANOS: u64 = 100_000;
 /// The longest sleep while every P is busy.
 const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
 /// How much processor time a turn may use before it is ended early, for somebody who woke.
@@ -78,6 +81,7 @@ pub fn start() -> io::Result<()> {
         .name("gaggle-sysmon".to_owned())
         .spawn(|| {
             thread::block_asynchronous_signals();
+            thread::ask_for_slices(KERNEL_SLICE_NANOS);
             watch()
         })?;
     crate::deadlock::own_thread_started();

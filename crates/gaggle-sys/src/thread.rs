@@ -66,6 +66,38 @@ pub fn remove_signal_stack() {
     };
 }
 
+/// What the kernel is told and tells about a thread's scheduling (linux/sched/types.h, version 0).
+#[repr(C)]
+#[derive(Default)]
+struct SchedulingAttributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime_nanos: u64,
+    deadline_nanos: u64,
+    period_nanos: u64,
+}
+
+/// Asks the kernel to give the calling OS thread its processor time in slices of this length; the shorter
+/// they are, the sooner it runs after it woke (EEVDF, Linux 6.12). Other kernels go on as before.
+pub fn ask_for_slices(nanos: u64) {
+    let mut attributes = SchedulingAttributes::default();
+    let size = size_of::<SchedulingAttributes>();
+    let arguments = [0, &raw mut attributes as usize, size, 0, 0, 0];
+    // SAFETY: the kernel writes at most `size` bytes.
+    let read = unsafe { raw(libc::SYS_sched_getattr, arguments) };
+    // Only ordinary threads are asked for: the field means something else to the others.
+    if read != 0 || attributes.policy != libc::SCHED_OTHER as u32 {
+        return;
+    }
+    attributes.runtime_nanos = nanos;
+    let arguments = [0, &raw const attributes as usize, 0, 0, 0, 0];
+    // SAFETY: the kernel reads as many bytes as the structure says it has.
+    unsafe { raw(libc::SYS_sched_setattr, arguments) };
+}
+
 /// Whether the kernel holds the OS thread `thread_id` of this process for runnable (on a processor, or
 /// waiting for one), as opposed to blocked; `true` where it cannot be found out. Costs microseconds.
 pub fn is_runnable(thread_id: i32) -> bool {
