@@ -235,7 +235,6 @@ fn run_timers(victim: &'static P, p: &'static P) -> bool {
         sched::ready_batch(ready);
     } else if any {
         crate::preempt::ready_urgent(ready);
-        notify();
     }
     any
 }
@@ -373,7 +372,6 @@ fn sleep_in_netpoll(m: &'static M) {
         }
         // All Ps are busy: they look here first, and the monitor sees to it that one looks soon.
         crate::preempt::ready_urgent(ready);
-        notify(); // a P may have gone idle just then
         m::go_idle(m);
     }
 }

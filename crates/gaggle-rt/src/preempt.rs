@@ -420,6 +420,7 @@ fn suspend(
                 unsafe { find_work::injector().push(NonNull::from(g)) };
             }
             pass(p, next, heir);
+            find_work::notify(); // for the own goroutine, if a P has gone idle meanwhile
         }
         None => {
             m.preemption.keeps_turn.store(false, Ordering::Relaxed);
@@ -536,7 +537,17 @@ pub fn revoke(m: &'static M, p: &'static P) -> bool {
     true
 }
 
-/// Readies `batch` ahead of all others, when every P is busy.
+/// Readies `batch` ahead of all others, when every P is busy; those that have gone idle meanwhile are
+/// woken for it (F1 of [`crate::find_work`]).
 pub fn ready_urgent(batch: Batch<G>) {
+    let count = batch.len();
+    if count == 0 {
+        return;
+    }
     find_work::urgent().push_batch(batch);
+    for _ in 0..count.min(p::count() as usize) {
+        if !find_work::notify() {
+            break;
+        }
+    }
 }
