@@ -92,7 +92,7 @@ fn watch() -> ! {
     let mut seen = [None; p::MAX];
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
-    let mut bare_looks = 0;
+    let mut need = Need::default();
     let mut reread = crate::processors::Reread::default();
     let mut trace = crate::trace::Trace::new();
     let mut deadlock = crate::deadlock::Look::new();
@@ -103,7 +103,7 @@ fn watch() -> ! {
         crate::hooks::deliver_deferred();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
         crate::hold::tick();
-        let busy = make_machines(&mut bare_looks)
+        let busy = make_machines(&mut need)
             | retake(&mut seen)
             | poll_if_nobody_does()
             | preempt_overrunning();
@@ -239,17 +239,38 @@ fn revoke(m: &'static M, p: &'static P) -> bool {
     true
 }
 
+/// What the monitor remembers of the need for Ms.
+#[derive(Default)]
+struct Need {
+    /// For how many looks no M has been idle.
+    bare_looks: u32,
+    /// How many Ms had ever been spent on calls and suspensions when the last one was made.
+    spent: u64,
+    /// One was wanted at the last look, and has not been made.
+    is_open: bool,
+}
+
 /// Makes an M if one is wanted and really needed, or if none has been idle for two looks in a row, so
 /// that the next blocking call finds one.
-fn make_machines(bare_looks: &mut u32) -> bool {
-    *bare_looks = if m::any_idle() { 0 } else { *bare_looks + 1 };
+fn make_machines(need: &mut Need) -> bool {
+    need.bare_looks = if m::any_idle() {
+        0
+    } else {
+        need.bare_looks + 1
+    };
     // Acquire: pairs with the Release in `want_machine`.
-    let wanted = WANTED.swap(0, Ordering::Acquire) != 0;
+    let wanted = WANTED.swap(0, Ordering::Acquire) != 0 || need.is_open;
     let needed = wanted && find_work::needs_machine();
-    if !needed && *bare_looks < 2 {
+    // An M leaves the search only by what is counted here. If nothing was since the last was made, there
+    // is one for each P, if one that the kernel does not run between two steps of going idle.
+    let spent = blocking::hand_offs() + preempt::suspensions() + preempt::revocations();
+    let is_spent = spent != need.spent || m::count() <= p::count();
+    need.is_open = needed && !is_spent;
+    if !is_spent || !needed && need.bare_looks < 2 {
         return wanted;
     }
-    *bare_looks = 0;
+    need.bare_looks = 0;
+    need.spent = spent;
     if m::count() >= m::limit() {
         if needed {
             crate::report::exhausted(); // which ends the process soon

@@ -43,6 +43,9 @@ fn waits_for_a_value(receiver: &gaggle::chan::Receiver<u32>) -> u32 {
 
 #[gaggle::test]
 fn parked_goroutine_is_listed_with_its_own_frames_and_origin() {
+    if gaggle::runtime::backend_name() != "green" {
+        return; // OS threads are not listed
+    }
     let _turn = turn();
     let (sender, receiver) = gaggle::chan::unbuffered();
     let line = line!() + 3;
@@ -70,6 +73,9 @@ fn parked_goroutine_is_listed_with_its_own_frames_and_origin() {
 
 #[gaggle::test]
 fn each_way_to_wait_has_its_name() {
+    if gaggle::runtime::backend_name() != "green" {
+        return; // OS threads are not listed
+    }
     let _turn = turn();
     let (full, rest) = gaggle::chan::unbuffered::<u32>();
     let (nothing, never) = gaggle::chan::unbuffered::<u32>();
@@ -134,6 +140,9 @@ fn each_way_to_wait_has_its_name() {
 
 #[gaggle::test]
 fn goroutine_that_runs_elsewhere_has_no_stack_to_show() {
+    if gaggle::runtime::backend_name() != "green" {
+        return; // OS threads are not listed
+    }
     let _turn = turn();
     let stop = Arc::new(AtomicBool::new(false));
     let begun = Arc::new(Barrier::new(2));
@@ -165,6 +174,9 @@ fn goroutine_that_runs_elsewhere_has_no_stack_to_show() {
 /// Goroutines that begin, park and end all the time, while others look at them.
 #[gaggle::test]
 fn dumps_and_switches_at_the_same_time_harm_nobody() {
+    if gaggle::runtime::backend_name() != "green" {
+        return; // OS threads are not listed
+    }
     let _turn = turn();
     let stop = Arc::new(AtomicBool::new(false));
     let (ping, pong) = (
