@@ -327,7 +327,17 @@ fn signals() -> Vec<Case> {
             let worker = gaggle::Builder::new().name("worker").spawn(gaggle::park);
             let worker = worker.expect("it starts");
             let (_end, nothing) = std::os::unix::net::UnixStream::pair().expect("a pair");
-            say_ready();
+            // Ready when both wait.
+            drop(gaggle::go(|| {
+                let waiting = ["[park, \"worker\"]", "[IO wait, \"main\"]"];
+                loop {
+                    let dump = gaggle::runtime::stack_dump();
+                    if waiting.iter().all(|line| dump.contains(line)) {
+                        return say_ready();
+                    }
+                    gaggle::yield_now();
+                }
+            }));
             let _ = (&nothing).read(&mut [0]);
             worker.join().expect("no panic");
         });
