@@ -283,8 +283,58 @@ const OWN: [&str; 22] = [
 /// Symbols of C that are the runtime's.
 const OWN_EXACTLY: [&str; 4] = ["syscall", "nanosleep", "clock_nanosleep", "__rust_try"];
 
-fn is_own(function: &str) -> bool {
-    OWN.iter().any(|prefix| function.starts_with(prefix)) || OWN_EXACTLY.contains(&function)
+/// The same by where their source stands, as crate or part of std and beginning of the file's path in
+/// `src`: a program built with line tables only knows its functions by their last name.
+const OWN_PLACES: [(&str, &str); 16] = [
+    ("gaggle-rt", ""),
+    ("gaggle-sys", ""),
+    ("gaggle-core", "wait_queue"),
+    ("gaggle-core", "chan/state"),
+    ("gaggle", "backend"),
+    ("gaggle", "builder"),
+    ("gaggle", "parker"),
+    ("gaggle", "run.rs"),
+    ("gaggle", "testing"),
+    ("std", "panicking"),
+    ("std", "panic.rs"),
+    ("std", "sys/"),
+    ("std", "sync/poison"),
+    ("core", "ops/function"),
+    ("core", "panic/unwind_safe"),
+    ("alloc", "boxed.rs"),
+];
+
+impl Frame {
+    /// Whether it is one of the runtime's, or of that glue.
+    fn is_own(&self) -> bool {
+        let function = self.function.as_str();
+        if OWN.iter().any(|prefix| function.starts_with(prefix)) || OWN_EXACTLY.contains(&function)
+        {
+            return true;
+        }
+        // The path of a function stands before its parameters.
+        let has_path = function
+            .split('<')
+            .next()
+            .is_some_and(|own| own.contains("::"));
+        let stands_in = |(folder, file): &(&str, &str)| is_in(&self.place, folder, file);
+        !has_path && !function.starts_with('<') && OWN_PLACES.iter().any(stands_in)
+    }
+}
+
+/// Whether `place` is in the folder of that crate, which may end in a version, in a file of its `src`
+/// whose path begins so.
+fn is_in(place: &str, folder: &str, file: &str) -> bool {
+    place.match_indices(folder).any(|(at, _)| {
+        let starts = at == 0 || place[..at].ends_with('/');
+        let rest = &place[at + folder.len()..];
+        let version = |c: char| c.is_ascii_digit() || c == '.';
+        let rest = rest
+            .strip_prefix('-')
+            .map_or(rest, |rest| rest.trim_start_matches(version));
+        let in_source = rest.strip_prefix("/src/");
+        starts && in_source.is_some_and(|path| path.starts_with(file))
+    })
 }
 
 /// Writes dumps; keeps what it has learnt of the program's symbols.
@@ -376,7 +426,7 @@ impl<'a> Dumper<'a> {
         let mut shown = 0;
         for &address in &addresses.list[..addresses.len] {
             for frame in self.names.of(address) {
-                if self.frames == Frames::User && is_own(&frame.function) {
+                if self.frames == Frames::User && frame.is_own() {
                     continue;
                 }
                 shown += 1;
@@ -398,4 +448,39 @@ pub fn stack_dump() -> String {
     // Writing to a vector does not fail.
     let _ = Dumper::new(&mut text, Frames::User).all();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(function: &str, place: &str) -> Frame {
+        Frame {
+            function: function.to_owned(),
+            place: place.to_owned(),
+        }
+    }
+
+    #[test]
+    fn frames_of_the_runtime_are_known_by_name() {
+        assert!(frame("gaggle_rt::sched::park", "?:0").is_own());
+        assert!(frame("<gaggle_rt::green::Green as Runtime>::park", "?:0").is_own());
+        assert!(!frame("shop::main", "shop/src/backend.rs:3").is_own());
+    }
+
+    #[test]
+    fn frames_without_a_path_are_known_by_their_place() {
+        assert!(frame("leave", "/home/a/gaggle-rt/src/sched.rs:302").is_own());
+        assert!(frame("leave", "/home/a/gaggle-rt-0.12.1/src/sched.rs:302").is_own());
+        assert!(
+            frame(
+                "do_call<a::B, ()>",
+                "/rustc/5/library/std/src/panicking.rs:581"
+            )
+            .is_own()
+        );
+        assert!(!frame("recv<u32>", "/home/a/gaggle/src/chan.rs:10").is_own());
+        assert!(!frame("leave", "/home/a/my-gaggle-rt/src/sched.rs:302").is_own());
+        assert!(!frame("main", "src/run.rs:1").is_own());
+    }
 }
