@@ -6,7 +6,7 @@
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::quote;
-use syn::{Error, ItemFn, ReturnType};
+use syn::{Error, ItemFn, ReturnType, parse_macro_input};
 
 /// Runs the body of `main` as the main goroutine.
 ///
@@ -22,21 +22,29 @@ use syn::{Error, ItemFn, ReturnType};
 /// ```
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand(arguments, item, "main", |body| {
+    let arguments = parse_macro_input!(arguments as Tokens);
+    expand(item, "main", |body| {
+        if !arguments.is_empty() {
+            return Err(Error::new_spanned(
+                arguments,
+                "#[gaggle::main] takes no arguments",
+            ));
+        }
         let name = &body.sig.ident;
         let (outer, visibility) = (&body.attrs, &body.vis);
         let inner = inner(body);
-        quote! {
+        Ok(quote! {
             #(#outer)*
             #visibility fn #name() -> ::std::process::ExitCode {
                 #inner
                 ::gaggle::testing::main(#name)
             }
-        }
+        })
     })
 }
 
-/// A test whose body runs in a goroutine that has the test's name.
+/// A test whose body runs in a goroutine that has the test's name, and which fails if it leaves
+/// goroutines behind: see `gaggle::testing`. `#[gaggle::test(may_leak)]` may leave some.
 ///
 /// The function may return whatever a test may return; `#[should_panic]`, `#[ignore]` and the like
 /// work as they do with `#[test]`.
@@ -49,7 +57,18 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expand(arguments, item, "test", |body| {
+    let arguments = parse_macro_input!(arguments as Tokens);
+    expand(item, "test", |body| {
+        let may_leak = match arguments.to_string().as_str() {
+            "" => false,
+            "may_leak" => true,
+            _ => {
+                return Err(Error::new_spanned(
+                    arguments,
+                    "#[gaggle::test] knows the argument `may_leak`, for tests that leave goroutines behind",
+                ));
+            }
+        };
         let name = &body.sig.ident;
         let (outer, visibility) = (&body.attrs, &body.vis);
         let inner = inner(body);
@@ -63,14 +82,14 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
             ReturnType::Default => (quote!(), quote!(test_unit)),
             ReturnType::Type(..) => (quote!(-> ::std::process::ExitCode), quote!(test)),
         };
-        quote! {
+        Ok(quote! {
             #[::core::prelude::v1::test]
             #(#outer)*
             #visibility fn #name() #output {
                 #inner
-                ::gaggle::testing::#runner(#path, #name)
+                ::gaggle::testing::#runner(#path, #may_leak, #name)
             }
-        }
+        })
     })
 }
 
@@ -82,27 +101,23 @@ fn inner(body: &ItemFn) -> Tokens {
 
 /// Parses, checks, and lets `around` write the outer function; errors point at what is wrong.
 fn expand(
-    arguments: TokenStream,
     item: TokenStream,
     macro_name: &str,
-    around: impl FnOnce(&ItemFn) -> Tokens,
+    around: impl FnOnce(&ItemFn) -> Result<Tokens, Error>,
 ) -> TokenStream {
     let expanded = syn::parse::<ItemFn>(item).and_then(|body| {
-        check(arguments.into(), &body, macro_name)?;
-        Ok(around(&body))
+        check(&body, macro_name)?;
+        around(&body)
     });
     expanded.unwrap_or_else(Error::into_compile_error).into()
 }
 
-fn check(arguments: Tokens, body: &ItemFn, macro_name: &str) -> Result<(), Error> {
+fn check(body: &ItemFn, macro_name: &str) -> Result<(), Error> {
     let signature = &body.sig;
     let refuse = |tokens: &dyn quote::ToTokens, what: &str| {
         let message = format!("#[gaggle::{macro_name}] {what}");
         Err(Error::new_spanned(tokens.to_token_stream(), message))
     };
-    if !arguments.is_empty() {
-        return refuse(&arguments, "takes no arguments");
-    }
     if let Some(keyword) = &signature.asyncness {
         return refuse(
             keyword,

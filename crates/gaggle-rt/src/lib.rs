@@ -179,6 +179,11 @@ pub fn stack_dump() -> String {
     dump::stack_dump()
 }
 
+/// Those of the goroutines `ids` that exist, with their stacks, as in [`stack_dump`].
+pub fn stack_dump_of(ids: &[u64]) -> String {
+    dump::stack_dump_of(ids)
+}
+
 /// Ends the process for a reason that no goroutine can be told of, as Go's fatal errors do.
 fn fatal(reason: fmt::Arguments<'_>) -> ! {
     eprintln!("fatal error: {reason}");

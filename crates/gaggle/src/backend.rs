@@ -417,6 +417,18 @@ pub(crate) fn stack_dump() -> String {
     }
 }
 
+/// Those of the goroutines `ids` that exist, with their stacks; empty where stacks cannot be had.
+pub(crate) fn stack_dump_of(ids: &[u64]) -> String {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::stack_dump_of(ids),
+        _ => {
+            let _ = ids;
+            String::new()
+        }
+    }
+}
+
 /// Binds the calling goroutine to its OS thread, or undoes that once.
 pub(crate) fn bind_to_os_thread(bind: bool) {
     match backend() {

@@ -152,7 +152,7 @@ where
     }
     let goroutine = Goroutine::new(options.name.clone());
     let packet = Arc::new(Packet::new(scope.cloned()));
-    let ending = Ending::new(goroutine.clone(), scope.cloned());
+    let ending = Ending::new(goroutine.clone(), scope.cloned()).belongs_now(options.location);
     if let Some(scope) = scope {
         scope.one_started();
     }

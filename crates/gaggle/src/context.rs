@@ -244,9 +244,10 @@ impl Context {
     where
         F: FnOnce() + Send + 'static,
     {
-        let ending = Ending::new(Goroutine::new(None), None);
+        let options = options();
+        let ending = Ending::new(Goroutine::new(None), None).belongs(options.location);
         let entry = entry(f, Arc::new(Packet::new(None)), ending);
-        AfterFunc(self.inner.after_func(options(), entry))
+        AfterFunc(self.inner.after_func(options, entry))
     }
 
     fn derived(&self, inner: core_context::Context<Dispatch>, own: Option<Instant>) -> Context {

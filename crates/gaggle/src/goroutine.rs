@@ -7,11 +7,13 @@
 //!   so nobody waits for a goroutine that will not come.
 
 use crate::backend::Dispatch;
+use crate::family::{Family, Membership};
 use crate::parker::Parker;
 use crate::scope::ScopeData;
 use gaggle_core::contract::{Runtime, WaitReason};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -107,17 +109,41 @@ impl Goroutine {
 pub(crate) struct Ending {
     goroutine: Goroutine,
     scope: Option<Arc<ScopeData>>,
+    /// Its place in the family of whoever starts it.
+    membership: Option<Box<Membership>>,
 }
 
 impl Ending {
     pub(crate) fn new(goroutine: Goroutine, scope: Option<Arc<ScopeData>>) -> Self {
-        Ending { goroutine, scope }
+        Ending {
+            goroutine,
+            scope,
+            membership: None,
+        }
+    }
+
+    /// Makes the goroutine a member of the caller's family, if that is in one, from when it begins.
+    pub(crate) fn belongs(mut self, started_at: &'static Location<'static>) -> Self {
+        self.membership = Membership::of_child(started_at);
+        self
+    }
+
+    /// As [`Ending::belongs`], from now on.
+    pub(crate) fn belongs_now(self, started_at: &'static Location<'static>) -> Self {
+        let mut own = self.belongs(started_at);
+        if let Some(membership) = &mut own.membership {
+            membership.enter(&own.goroutine);
+        }
+        own
     }
 
     /// Called first on the goroutine itself: from here on its end is the end of its TLS (E1).
-    pub(crate) fn begin(self) {
+    pub(crate) fn begin(mut self) {
         if let Some(id) = Dispatch::current_id() {
             self.goroutine.set_id(id);
+        }
+        if let Some(membership) = &mut self.membership {
+            membership.enter(&self.goroutine);
         }
         // Relaxed: one thread's own.
         self.goroutine
@@ -126,6 +152,8 @@ impl Ending {
             .store(true, Ordering::Relaxed);
         CURRENT.with(|current| {
             current.handle.replace(Some(self.goroutine.clone()));
+            let membership = self.membership.as_ref();
+            current.family.replace(membership.map(|own| own.family()));
             current.ending.set(Some(self));
         });
     }
@@ -139,8 +167,10 @@ impl Drop for Ending {
             // `process::exit` was called under it and runs this thread's destructors: the goroutine
             // has no result, and whoever waits for it goes with the process.
             std::mem::forget(self.scope.take());
+            std::mem::forget(self.membership.take());
             return;
         }
+        drop(self.membership.take());
         // Release: pairs with the Acquire in `has_ended`.
         shared.has_ended.store(true, Ordering::Release);
         shared.end.unpark();
@@ -164,6 +194,7 @@ pub(crate) fn left_its_result() {
 struct Current {
     handle: RefCell<Option<Goroutine>>,
     ending: Cell<Option<Ending>>,
+    family: RefCell<Option<Arc<Family>>>,
 }
 
 thread_local! {
@@ -171,8 +202,21 @@ thread_local! {
         Current {
             handle: RefCell::new(None),
             ending: Cell::new(None),
+            family: RefCell::new(None),
         }
     };
+}
+
+/// The family that the caller belongs to; none where its thread-local storage is gone.
+pub(crate) fn own_family() -> Option<Arc<Family>> {
+    let known = CURRENT.try_with(|current| current.family.borrow().clone());
+    known.ok().flatten()
+}
+
+/// Makes the caller a member of `family`, or of none, and answers which it was in before.
+pub(crate) fn set_own_family(family: Option<Arc<Family>>) -> Option<Arc<Family>> {
+    let before = CURRENT.try_with(|current| current.family.replace(family));
+    before.ok().flatten()
 }
 
 /// The calling goroutine's name, for its panic hook: never panics itself.

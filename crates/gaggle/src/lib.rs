@@ -29,6 +29,7 @@ mod block_on;
 mod builder;
 pub mod chan;
 pub mod context;
+mod family;
 mod goroutine;
 mod join;
 mod metrics;
@@ -40,7 +41,6 @@ mod scope;
 pub mod select;
 pub mod signal;
 pub mod sync;
-#[doc(hidden)]
 pub mod testing;
 pub mod time;
 

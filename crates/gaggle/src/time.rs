@@ -92,7 +92,7 @@ where
         stack_bytes: None,
         location: Location::caller(),
     };
-    let ending = Ending::new(Goroutine::new(None), None);
+    let ending = Ending::new(Goroutine::new(None), None).belongs(options.location);
     let entry = entry(f, Arc::new(Packet::new(None)), ending);
     Timer {
         timer: Dispatch::timer_start(deadline_after(delay), options, entry),

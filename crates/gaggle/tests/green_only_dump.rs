@@ -71,7 +71,7 @@ fn parked_goroutine_is_listed_with_its_own_frames_and_origin() {
     waiter.join().expect("no panic");
 }
 
-#[gaggle::test]
+#[gaggle::test(may_leak)]
 fn each_way_to_wait_has_its_name() {
     if gaggle::runtime::backend_name() != "green" {
         return; // OS threads are not listed
