@@ -88,7 +88,7 @@ static STEPS: &[Step] = &[
     ),
     step(
         "bench",
-        "the bench workspace is clean, and its program runs",
+        "the bench workspace and the peers are clean, and its program runs",
         bench,
     ),
 ];
@@ -125,7 +125,7 @@ fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
 
 fn lock(root: &Path) -> Result<Plan, Failure> {
     let mut tasks = vec![Task::new("cargo fetch --locked", 10)];
-    for own in ["bench", "stress"] {
+    for own in ["bench", "bench/peers", "stress"] {
         if root.join(own).join("Cargo.toml").exists() {
             let fetch = format!("cargo fetch --locked --manifest-path {own}/Cargo.toml");
             tasks.push(Task::new(&fetch, 10));
@@ -290,6 +290,14 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
         Task::new(&format!("cargo fmt {manifest} --check"), 5),
         Task::new(
             &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
+            15,
+        ),
+        Task::new(
+            "cargo fmt --all --manifest-path bench/peers/Cargo.toml --check",
+            5,
+        ),
+        Task::new(
+            "cargo clippy --workspace --manifest-path bench/peers/Cargo.toml --all-targets -- -D warnings",
             15,
         ),
         Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),

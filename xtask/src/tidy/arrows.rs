@@ -49,6 +49,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gaggle-fuzz",
         &["gaggle", "gaggle-core", "gaggle-http", "gaggle-sql"],
     ),
+    // What runs the bench knows only programs; its peers know nothing of Gaggle.
+    ("gaggle-bench-harness", &[]),
+    ("peer-common", &[]),
+    ("peer-may", &["peer-common"]),
+    ("peer-threads", &["peer-common"]),
+    ("peer-tokio", &["peer-common"]),
     ("xtask", &[]),
 ];
 

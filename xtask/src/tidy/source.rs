@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Workspaces of their own: their dependencies are not the library's, our rules still hold there.
-pub const OWN_WORKSPACES: [&str; 4] = ["bench", "compat", "fuzz", "stress"];
+pub const OWN_WORKSPACES: [&str; 5] = ["bench", "bench/peers", "compat", "fuzz", "stress"];
 
 /// Where Rust files live; anything else at the root holds none.
 const SOURCE_FOLDERS: [&str; 8] = [
