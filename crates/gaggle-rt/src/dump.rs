@@ -450,6 +450,21 @@ pub fn stack_dump() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Those of the goroutines `ids` that exist, with their stacks.
+pub fn stack_dump_of(ids: &[u64]) -> String {
+    let mut text = Vec::new();
+    let mut dumper = Dumper::new(&mut text, Frames::User);
+    for g in g::all() {
+        if ids.contains(&g.id.get())
+            && let Some(seen) = look(g)
+        {
+            // Writing to a vector does not fail.
+            let _ = dumper.goroutine(&seen);
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,19 +498,4 @@ mod tests {
         assert!(!frame("leave", "/home/a/my-gaggle-rt/src/sched.rs:302").is_own());
         assert!(!frame("main", "src/run.rs:1").is_own());
     }
-}
-
-/// Those of the goroutines `ids` that exist, with their stacks.
-pub fn stack_dump_of(ids: &[u64]) -> String {
-    let mut text = Vec::new();
-    let mut dumper = Dumper::new(&mut text, Frames::User);
-    for g in g::all() {
-        if ids.contains(&g.id.get())
-            && let Some(seen) = look(g)
-        {
-            // Writing to a vector does not fail.
-            let _ = dumper.goroutine(&seen);
-        }
-    }
-    String::from_utf8_lossy(&text).into_owned()
 }

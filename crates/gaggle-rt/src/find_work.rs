@@ -13,6 +13,10 @@
 //! - F3: only the M that sleeps in the netpoller drains its interruption.
 //! - F4: while no P is idle, the sleeping poller ignores timers (their Ps are held by Ms that look at
 //!   them); an M that puts its P into the idle set looks whether the poller sleeps too long.
+//! - F5: an M is in the idle list before its P is in the idle set, and leaves the list after it has
+//!   taken a P from the set. So whoever takes a P from the set finds an M in the list, as long as no
+//!   more Ms are spent on calls and suspensions than there are beyond one for each P; and only if it
+//!   finds none is another M needed.
 
 use crate::g::{G, from_link};
 use crate::lock::Lock;
@@ -77,9 +81,8 @@ pub fn wake(number: u32, spinning: bool) -> bool {
     false
 }
 
-/// For the monitor, after somebody wanted an M and found none idle: whether one has to be made. As a
-/// rule an M was on its way into the idle list just then, and has seen the work itself or can be given
-/// it now.
+/// For the monitor, after somebody wanted an M and found none idle: whether one has to be made. One
+/// that came back from a call meanwhile is given the work.
 pub fn needs_machine() -> bool {
     if !any_work() {
         return false;
@@ -142,6 +145,7 @@ pub fn schedule(m: &'static M) {
         let Some(g) = m.handed.take().or_else(|| find(m)) else {
             return m.has_ended(); // M5 of `crate::m`
         };
+        m::has_begun(m);
         if m.spinning.replace(false) && IDLE.spin_end() {
             // The last spinner found work: there may be more than it can do.
             notify();
@@ -293,6 +297,7 @@ pub fn any_work() -> bool {
 /// Gives the P up and sleeps, unless work appeared meanwhile (F1); `false`: the M is to end.
 fn go_idle(m: &'static M, p: &'static P) -> bool {
     m.release();
+    m::go_idle(m); // F5: before its P
     IDLE.put(p.number);
     if m.spinning.replace(false) {
         IDLE.spin_end();
@@ -302,15 +307,22 @@ fn go_idle(m: &'static M, p: &'static P) -> bool {
     if any_work()
         && let Some(number) = IDLE.take()
     {
-        m.acquire(p::at(number));
-        m.spinning.set(IDLE.spin_begin(u32::MAX));
+        if m::leave_idle_if(m, true) {
+            m.acquire(p::at(number));
+            m.spinning.set(IDLE.spin_begin(u32::MAX));
+        } else {
+            // Somebody has taken this M from the list and gives it another P.
+            IDLE.put(number);
+            look_after(number);
+            m.sleep();
+            m.take_given();
+        }
         return true;
     }
     // F4.
     if !POLLER.load(Ordering::SeqCst).is_null() && first_deadline() < UNTIL.load(Ordering::SeqCst) {
         netpoll::interrupt();
     }
-    m::go_idle(m);
     // SeqCst: F2, with `timer_added`.
     let sole = POLLER.compare_exchange(
         null_mut(),

@@ -51,6 +51,8 @@ pub struct M {
     pub ends: Cell<bool>,
     /// The goroutine that comes next goes on with the turn of the one before.
     pub inherits: Cell<bool>,
+    /// It has neither found work nor gone idle since it was made.
+    begins: Cell<bool>,
     /// It looks for work without having any.
     pub spinning: Cell<bool>,
     /// State of its random numbers.
@@ -217,6 +219,7 @@ impl M {
             bound: Cell::new(None),
             ends: Cell::new(false),
             inherits: Cell::new(false),
+            begins: Cell::new(false),
             spinning: Cell::new(false),
             random: Cell::new(
                 0x9e37_79b9_7f4a_7c15 ^ (u64::from(number) + 1).wrapping_mul(0xd134_2543_de82_ef95),
@@ -428,8 +431,33 @@ fn leave_as_surplus(m: &'static M) -> bool {
     idle.len > p::count() + SPARES && unlink(&mut idle, m)
 }
 
+/// How many Ms are being made.
+static BEGINNING: AtomicU32 = AtomicU32::new(0);
+
+/// `m` is being made; called by its maker, before its OS thread is there.
+pub fn begins(m: &M) {
+    m.begins.set(true);
+    // Relaxed: a hint, that no more are made than needed.
+    BEGINNING.fetch_add(1, Ordering::Relaxed);
+}
+
+/// `m` has found work or goes idle, for the first time if that is so.
+pub fn has_begun(m: &M) {
+    if m.begins.replace(false) {
+        // Relaxed: as above.
+        BEGINNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether an M has been made that has neither found work nor gone idle yet.
+pub fn any_begins() -> bool {
+    // Relaxed: as above.
+    BEGINNING.load(Ordering::Relaxed) > 0
+}
+
 /// Puts the calling M into the idle list.
 pub fn go_idle(m: &'static M) {
+    has_begun(m);
     let mut idle = IDLE.lock();
     m.next_idle.set(idle.first.replace(m));
     idle.len += 1;

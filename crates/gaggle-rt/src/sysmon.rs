@@ -14,7 +14,8 @@ use crate::p::{self, P};
 use crate::preempt;
 use crate::sched;
 use gaggle_core::injector::Batch;
-use gaggle_sys::{clock, futex, interrupt, thread};
+use gaggle_sys::thread::{self, State};
+use gaggle_sys::{clock, futex, interrupt};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -32,6 +33,9 @@ const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
 const EARLY_USED_NANOS: u64 = 400_000;
 /// How long an M may sleep in a call that no hook saw before its P is taken.
 const BLOCKED_NANOS: u64 = 200_000;
+/// The same where it waits for the kernel itself (a page, the address space) or for a lock of libc, the
+/// one futex that no hook sees: such waits end soon, and the next M may well wait for the same.
+const LOCKED_NANOS: u64 = 5_000_000;
 /// How long a due timer is left alone: a busy M finds its timers itself.
 const GRACE_NANOS: u64 = 40_000;
 /// How long after a request for the end of a slice the next one is made.
@@ -57,7 +61,8 @@ pub fn want_machine() {
 /// When the operating system refuses a thread.
 pub fn start_machine() -> io::Result<()> {
     let m = M::new();
-    std::thread::Builder::new()
+    m::begins(m);
+    let started = std::thread::Builder::new()
         .name(format!("gaggle-m{}", m.number))
         .spawn(move || {
             thread::block_asynchronous_signals();
@@ -67,8 +72,12 @@ pub fn start_machine() -> io::Result<()> {
             m.adopt();
             find_work::schedule(m);
             crate::alt_stack::remove(signal_stack);
-        })?;
-    Ok(())
+        });
+    if started.is_err() {
+        m::has_begun(m);
+        m.has_ended();
+    }
+    started.map(drop)
 }
 
 /// Starts the monitor itself.
@@ -92,7 +101,7 @@ fn watch() -> ! {
     let mut seen = [None; p::MAX];
     let mut sleep_nanos = SLEEP_NANOS_MIN;
     let mut quiet_rounds = 0;
-    let mut need = Need::default();
+    let mut open = false;
     let mut reread = crate::processors::Reread::default();
     let mut trace = crate::trace::Trace::new();
     let mut deadlock = crate::deadlock::Look::new();
@@ -103,7 +112,7 @@ fn watch() -> ! {
         crate::hooks::deliver_deferred();
         futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
         crate::hold::tick();
-        let busy = make_machines(&mut need)
+        let busy = make_machines(&mut open)
             | retake(&mut seen)
             | poll_if_nobody_does()
             | preempt_overrunning();
@@ -188,7 +197,7 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
         }
         return false;
     }
-    if !computes && now - seen.since >= BLOCKED_NANOS && !thread::is_runnable(thread) {
+    if !computes && has_blocked(thread, now - seen.since) {
         return revoke(m, p);
     }
     // The slice is of processor time: on a busy machine a turn that got none has not overrun.
@@ -227,6 +236,16 @@ fn look_at_without_p(m: &'static M, now: u64) {
     m.preemption.seen.set(seen);
 }
 
+/// Whether an OS thread that has used no processor time for `nanos` sleeps in the kernel for good.
+fn has_blocked(thread: i32, nanos: u64) -> bool {
+    nanos >= BLOCKED_NANOS
+        && match thread::state(thread) {
+            State::Runnable => false,
+            State::Waiting => nanos >= LOCKED_NANOS || !thread::is_in_futex(thread),
+            State::Uninterruptible => nanos >= LOCKED_NANOS,
+        }
+}
+
 /// Takes `p` from `m`, which sleeps in the kernel, if another M is there to run it.
 fn revoke(m: &'static M, p: &'static P) -> bool {
     if !m::any_idle() {
@@ -239,38 +258,22 @@ fn revoke(m: &'static M, p: &'static P) -> bool {
     true
 }
 
-/// What the monitor remembers of the need for Ms.
-#[derive(Default)]
-struct Need {
-    /// For how many looks no M has been idle.
-    bare_looks: u32,
-    /// How many Ms had ever been spent on calls and suspensions when the last one was made.
-    spent: u64,
-    /// One was wanted at the last look, and has not been made.
-    is_open: bool,
-}
-
-/// Makes an M if one is wanted and really needed, or if none has been idle for two looks in a row, so
-/// that the next blocking call finds one.
-fn make_machines(need: &mut Need) -> bool {
-    need.bare_looks = if m::any_idle() {
-        0
-    } else {
-        need.bare_looks + 1
-    };
+/// Makes an M if somebody wanted one and there still is none: for a P that is free (F5 of
+/// [`crate::find_work`]), or for one that is to be taken from its M. Whether one was wanted.
+///
+/// One at a time: until the last one made has found work or gone idle, `open` keeps the wish. On a
+/// busy machine that lasts, and each look around would want another.
+fn make_machines(open: &mut bool) -> bool {
     // Acquire: pairs with the Release in `want_machine`.
-    let wanted = WANTED.swap(0, Ordering::Acquire) != 0 || need.is_open;
+    let wanted = WANTED.swap(0, Ordering::Acquire) != 0 || *open;
+    *open = wanted && m::any_begins();
+    if *open {
+        return true;
+    }
     let needed = wanted && find_work::needs_machine();
-    // An M leaves the search only by what is counted here. If nothing was since the last was made, there
-    // is one for each P, if one that the kernel does not run between two steps of going idle.
-    let spent = blocking::hand_offs() + preempt::suspensions() + preempt::revocations();
-    let is_spent = spent != need.spent || m::count() <= p::count();
-    need.is_open = needed && !is_spent;
-    if !is_spent || !needed && need.bare_looks < 2 {
+    if !needed && (!wanted || m::any_idle()) {
         return wanted;
     }
-    need.bare_looks = 0;
-    need.spent = spent;
     if m::count() >= m::limit() {
         if needed {
             crate::report::exhausted(); // which ends the process soon
@@ -308,7 +311,7 @@ fn retake(seen: &mut [Option<u64>; p::MAX]) -> bool {
         }
         // A call that computes, or whose thread waits for a processor, would only get a competitor.
         // Relaxed: a stale thread is at worst looked at in vain.
-        if thread::is_runnable(p.caller.load(Ordering::Relaxed)) {
+        if thread::state(p.caller.load(Ordering::Relaxed)) == State::Runnable {
             continue;
         }
         if p.handoff.take(tick) {

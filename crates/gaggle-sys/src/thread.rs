@@ -98,10 +98,49 @@ pub fn ask_for_slices(nanos: u64) {
     unsafe { raw(libc::SYS_sched_setattr, arguments) };
 }
 
-/// Whether the kernel holds the OS thread `thread_id` of this process for runnable (on a processor, or
-/// waiting for one), as opposed to blocked; `true` where it cannot be found out. Costs microseconds.
-pub fn is_runnable(thread_id: i32) -> bool {
-    let mut path = *b"/proc/self/task/0000000000/stat\0";
+/// What the kernel does with an OS thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is on a processor, or waits for one; or nothing can be found out about it.
+    Runnable,
+    /// It waits for an event: in a call that may last for ever.
+    Waiting,
+    /// It waits for the kernel itself: for a page, a disk, a lock of the address space.
+    Uninterruptible,
+}
+
+/// What the kernel does with the OS thread `thread_id` of this process. Costs microseconds.
+pub fn state(thread_id: i32) -> State {
+    let path = path_of(thread_id, b"stat");
+    let mut text = [0u8; 128];
+    let Some(text) = read_file(&path, &mut text) else {
+        return State::Runnable;
+    };
+    // "number (name) state ...": the name may itself hold brackets, the last one ends it.
+    let end = text.iter().rposition(|&byte| byte == b')');
+    match end.and_then(|end| text.get(end + 2)) {
+        Some(b'S') => State::Waiting,
+        Some(b'D') => State::Uninterruptible,
+        _ => State::Runnable,
+    }
+}
+
+/// Whether the OS thread `thread_id` of this process sleeps in futex(2). Costs microseconds.
+pub fn is_in_futex(thread_id: i32) -> bool {
+    let mut text = [0u8; 128];
+    // proc_pid_syscall(5): the number of the call first.
+    read_file(&path_of(thread_id, b"syscall"), &mut text).is_some_and(|text| {
+        let number = text.split(|&byte| byte == b' ').next();
+        number.and_then(|number| str::from_utf8(number).ok()?.parse().ok()) == Some(libc::SYS_futex)
+    })
+}
+
+/// The path, with a zero byte at the end, of a file in the folder of an OS thread of this process.
+fn path_of(thread_id: i32, file: &[u8]) -> [u8; 40] {
+    let mut path = [0; 40];
+    let folder = b"/proc/self/task/0000000000/";
+    path[..folder.len()].copy_from_slice(folder);
+    path[folder.len()..folder.len() + file.len()].copy_from_slice(file);
     // The number right-aligned in ten places; slashes fill the others, as several count as one.
     let mut rest = thread_id.max(0);
     let mut at = 26;
@@ -111,14 +150,7 @@ pub fn is_runnable(thread_id: i32) -> bool {
         rest /= 10;
     }
     path[16..at].fill(b'/');
-    let mut text = [0u8; 128];
-    let Some(text) = read_file(&path, &mut text) else {
-        return true;
-    };
-    // "number (name) state ...": the name may itself hold brackets, the last one ends it.
-    let end = text.iter().rposition(|&byte| byte == b')');
-    end.and_then(|end| text.get(end + 2))
-        .is_none_or(|&state| state == b'R')
+    path
 }
 
 /// How many OS threads this process has, in one number of the kernel's; `None` where it cannot be found
@@ -132,9 +164,9 @@ pub fn count() -> Option<i32> {
     rest.split(' ').nth(17)?.parse().ok()
 }
 
-/// The beginning of a file; `path` ends in a zero byte. `None`: it cannot be read.
+/// The beginning of a file; `path` ends at a zero byte. `None`: it cannot be read.
 fn read_file<'a>(path: &[u8], text: &'a mut [u8]) -> Option<&'a [u8]> {
-    debug_assert_eq!(path.last(), Some(&0), "the kernel looks for the end");
+    debug_assert!(path.contains(&0), "the kernel looks for the end");
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
     let arguments = [
         libc::AT_FDCWD as usize,
@@ -144,7 +176,7 @@ fn read_file<'a>(path: &[u8], text: &'a mut [u8]) -> Option<&'a [u8]> {
         0,
         0,
     ];
-    // SAFETY: the path ends in a zero byte.
+    // SAFETY: the path ends at a zero byte.
     let fd = unsafe { raw(libc::SYS_openat, arguments) };
     if fd < 0 {
         return None;
@@ -176,7 +208,7 @@ mod tests {
 
     #[test]
     fn runnable_is_told_from_blocked() {
-        assert!(is_runnable(crate::call::thread_id()));
+        assert_eq!(state(crate::call::thread_id()), State::Runnable);
         let (say, hear) = mpsc::channel();
         let (end, wait) = mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -185,14 +217,14 @@ mod tests {
         });
         let thread_id = hear.recv().expect("the thread says it");
         // It blocks some time after it has said its number.
-        while is_runnable(thread_id) {
+        while state(thread_id) == State::Runnable {
             std::thread::yield_now();
         }
+        assert_eq!(state(thread_id), State::Waiting);
+        assert!(is_in_futex(thread_id), "std's channels wait so");
         drop(end);
         thread.join().expect("it does not panic");
-        assert!(
-            is_runnable(i32::MAX),
-            "what is not there cannot be found out"
-        );
+        assert!(!is_in_futex(crate::call::thread_id()), "it runs");
+        assert_eq!(state(i32::MAX), State::Runnable, "it is not there");
     }
 }

@@ -67,7 +67,9 @@ fn gdb_lists_goroutines_and_walks_a_parked_one() {
         line.is_some_and(|line| line.contains("green_only_gdb.rs:")),
         "{said}"
     );
-    assert!(said.contains("in green_only_gdb::parks_here ()"), "{said}");
-    assert!(said.contains("gaggle_rt::sched::goroutine_main"), "{said}");
+    // Without their paths where the program has line tables only.
+    for function in ["parks_here ()", "goroutine_main ()"] {
+        assert!(said.contains(function), "{function}: {said}");
+    }
     assert!(said.contains("rip "), "{said}");
 }
