@@ -23,6 +23,7 @@
 // The macros name this crate by its path, in its own tests too.
 extern crate self as gaggle;
 
+pub mod actor;
 pub mod alloc;
 mod backend;
 mod block_on;
@@ -35,6 +36,8 @@ mod join;
 mod metrics;
 mod panics;
 mod parker;
+pub mod pipeline;
+pub mod pitfalls;
 mod run;
 pub mod runtime;
 mod scope;
