@@ -395,3 +395,29 @@ fn this_workspace_is_tidy() {
     assert!(report.file_count > 10, "too few files were read: {report}");
     assert!(report.is_clean(), "{report}");
 }
+
+#[test]
+fn contracts_name_tests_that_exist_or_a_reason() {
+    let tree = Tree::new(&[CORE]);
+    tree.write(
+        "crates/gaggle-core/tests/chan.rs",
+        "//! Tests.\n#[test]\nfn closes() {}\n",
+    );
+    tree.write(
+        "docs/contracts.md",
+        "# Contracts\n\n| Go case | what it checks | covered by |\n|---|---|---|\n\
+         | A | closes | `chan.rs::closes` |\n\
+         | B | nil | it has no meaning |\n\
+         | C | closes | `tests/chan.rs::opens` |\n\
+         | D | closes | `other.rs::closes` |\n\
+         | E | closes | |\n",
+    );
+    assert_eq!(
+        tree.errors(),
+        [
+            "docs/contracts.md:7: names opens, which is no test in tests/chan.rs",
+            "docs/contracts.md:8: names other.rs, which does not exist",
+            "docs/contracts.md:9: names no test, and says no reason",
+        ]
+    );
+}

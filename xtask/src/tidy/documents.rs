@@ -1,5 +1,6 @@
 //! ARCHITECTURE.md links what exists: every decision record, and for every numbered invariant the
-//! test that holds it; and `docs/dangers.md`, for every danger.
+//! test that holds it; and `docs/dangers.md`, for every danger. `docs/contracts.md` names tests that
+//! exist, or says why there is none. `examples/README.md` lists every program beside it.
 //!
 //! An invariant is a row of a table whose first cell is a letter and a number, such as `A1`. Its
 //! tests are written as code: a file's path from the root, two colons, and the test's name.
@@ -14,6 +15,10 @@ const OVERVIEW: &str = "ARCHITECTURE.md";
 /// Its rows are held to the same.
 const DANGERS: &str = "docs/dangers.md";
 const RECORDS: &str = "docs/adr";
+/// Lists the programs beside it.
+const EXAMPLES: &str = "examples/README.md";
+/// Go's cases, each with a test or a reason in its last cell.
+const CONTRACTS: &str = "docs/contracts.md";
 
 /// Reports broken links, unlinked decision records, and invariants without a test.
 pub fn check(root: &Path, sources: &[Source], findings: &mut Vec<Finding>) -> Result<(), Failure> {
@@ -39,7 +44,78 @@ pub fn check(root: &Path, sources: &[Source], findings: &mut Vec<Finding>) -> Re
         let text = std::fs::read_to_string(&dangers).map_err(Failure::at(&dangers))?;
         invariants(DANGERS, &text, sources, findings);
     }
+    examples(root, sources, findings)?;
+    let path = root.join(CONTRACTS);
+    if path.exists() {
+        let text = std::fs::read_to_string(&path).map_err(Failure::at(&path))?;
+        contracts(&text, sources, findings);
+    }
     Ok(())
+}
+
+/// Reports programs in the folder of examples that its list does not link.
+fn examples(root: &Path, sources: &[Source], findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    let path = root.join(EXAMPLES);
+    if !path.exists() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&path).map_err(Failure::at(&path))?;
+    let linked: HashSet<String> = links(&text).into_iter().map(|(_, target)| target).collect();
+    let folder = Path::new(EXAMPLES).parent();
+    for source in sources
+        .iter()
+        .filter(|source| source.path.parent() == folder)
+    {
+        let name = source
+            .path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        if !linked.contains(&*name) {
+            let message = format!("{EXAMPLES} does not list this program");
+            findings.push(Finding::error(&source.path, 0, message));
+        }
+    }
+    Ok(())
+}
+
+/// Reports rows without a last cell, and tests that they name and do not exist. A test is written as
+/// `file.rs::name`; folders before the file's name may be left out.
+fn contracts(text: &str, sources: &[Source], findings: &mut Vec<Finding>) {
+    for (index, line) in text.lines().enumerate() {
+        let Some(cell) = last_cell(line) else {
+            continue;
+        };
+        let mut error = |message: String| {
+            findings.push(Finding::error(Path::new(CONTRACTS), index + 1, message));
+        };
+        if cell.is_empty() {
+            error("names no test, and says no reason".to_string());
+        }
+        let tests = code_spans(cell).filter_map(|code| code.split_once("::"));
+        for (file, name) in tests.filter(|(file, _)| file.ends_with(".rs")) {
+            let mut named = sources
+                .iter()
+                .filter(|source| source.path.ends_with(file))
+                .peekable();
+            if named.peek().is_none() {
+                error(format!("names {file}, which does not exist"));
+            } else if !named.any(|source| has_test_named(&source.text, name)) {
+                error(format!("names {name}, which is no test in {file}"));
+            }
+        }
+    }
+}
+
+/// The last cell of a table's row; `None` for what is no row, or separates the head from the rows.
+fn last_cell(line: &str) -> Option<&str> {
+    let cells = line.trim().strip_prefix('|')?.strip_suffix('|')?;
+    let is_rule = cells.chars().all(|c| matches!(c, '-' | ':' | '|' | ' '));
+    let is_empty_row = cells.chars().all(|c| matches!(c, '|' | ' '));
+    if is_rule && !is_empty_row {
+        return None;
+    }
+    Some(cells.rsplit('|').next().unwrap_or_default().trim())
 }
 
 /// The decision records, in the order of their numbers.
@@ -168,6 +244,14 @@ mod tests {
         assert_eq!(invariant_number("| number | text |"), None);
         assert_eq!(invariant_number("|---|---|"), None);
         assert_eq!(invariant_number("A1 in a sentence"), None);
+    }
+
+    #[test]
+    fn last_cells_are_those_of_rows() {
+        assert_eq!(last_cell("| a | b | `c.rs::d` |"), Some("`c.rs::d`"));
+        assert_eq!(last_cell("| a | b | |"), Some(""));
+        assert_eq!(last_cell("|---|:-:|---|"), None);
+        assert_eq!(last_cell("words"), None);
     }
 
     #[test]
