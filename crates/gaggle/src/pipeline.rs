@@ -17,7 +17,8 @@
 //!
 //! One context ends the whole: the one it was made with, the first error that a stage answers, a panic
 //! in a stage, or the last consumer's leaving. A sink returns when every goroutine of the pipeline has
-//! ended; a consumer that leaves early leaves nothing behind.
+//! ended; a consumer that leaves early leaves nothing behind. What is between the stages when a pipeline is
+//! ended is dropped.
 //!
 //! - P1: a stage that stops before its input has ended, because the context has, says so before it
 //!   closes its output; so a sink that has seen the end knows whether it has seen all.

@@ -45,7 +45,7 @@ impl Backoff {
     pub(super) fn wait(&self, before: u32, random: u64) -> Duration {
         let (shortest, longest) = self.bounds(before);
         let room = u64::try_from((longest - shortest).as_nanos()).unwrap_or(u64::MAX);
-        let chosen = u128::from(random) * u128::from(room) >> 64;
+        let chosen = (u128::from(random) * u128::from(room)) >> 64;
         shortest + Duration::from_nanos(chosen as u64)
     }
 }

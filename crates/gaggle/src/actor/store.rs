@@ -34,7 +34,8 @@ pub trait Store: Send + Sync {
 /// assert_eq!(store.load()?, None);
 /// store.save(b"7 geese")?;
 /// assert_eq!(store.load()?.as_deref(), Some(&b"7 geese"[..]));
-/// # std::fs::remove_dir_all(&folder)
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct FileStore {

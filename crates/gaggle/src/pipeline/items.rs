@@ -55,7 +55,7 @@ impl<T> Items<T> {
     /// let mut words = pipeline::source(&context::background(), ["1", "goose"])
     ///     .try_map(1, str::parse::<u32>)
     ///     .items();
-    /// assert_eq!(words.by_ref().count(), 1);
+    /// assert!(words.by_ref().count() <= 1); // the error may overtake the value before it
     /// assert!(words.finish().is_err());
     /// ```
     pub fn finish(self) -> Result<(), Cause> {
