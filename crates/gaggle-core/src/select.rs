@@ -14,12 +14,15 @@
 //! - S4: after the wait the select leaves every queue, each under its own lock, before it returns
 //!   (W3); only the arm that was served has been taken out by its claimer.
 //! - S5: of the arms ready in one instant each is chosen with the same probability.
+//! - S6: of several arms that wait in one queue each stands first with the same probability, so that a
+//!   select that waits is as fair as one that does not.
 //!
 //! A rejected alternative enters the queues one lock at a time: it must be able to claim another
 //! while it can itself be claimed, so it needs two claims at once, and two selects that meet crosswise
 //! may for ever undo each other.
 //!
-//! Source: `selectgo` in Go's `runtime/select.go`; S5 counts the ready arms where Go shuffles all.
+//! Source: `selectgo` in Go's `runtime/select.go`; S5 counts the ready arms where Go shuffles all, and
+//! S6 shuffles only arms with the same lock.
 
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::task::{Claimed, Ticket};
@@ -98,7 +101,7 @@ pub fn select<R: Runtime>(
         *place = number;
     }
     order.sort_unstable_by_key(|&number| arms[number].lock_address());
-    let arms = Arms { arms, order };
+    let mut arms = Arms { arms, order };
     loop {
         let wake_at = arms.deadline().min(deadline);
         let has_clock = wake_at != NEVER && (deadline != 0 || arms.deadline() != NEVER);
@@ -116,6 +119,7 @@ pub fn select<R: Runtime>(
             arms.unlock();
             return None;
         }
+        arms.mix();
         let ticket = Ticket::take();
         arms.enqueue(ticket);
         arms.unlock();
@@ -133,7 +137,7 @@ pub fn select<R: Runtime>(
 /// The arms, and the order in which their locks are taken.
 struct Arms<'a, R: Runtime> {
     arms: &'a [&'a dyn Arm<R>],
-    order: &'a [usize],
+    order: &'a mut [usize],
 }
 
 impl<'a, R: Runtime> Arms<'a, R> {
@@ -194,12 +198,27 @@ impl<'a, R: Runtime> Arms<'a, R> {
         }
     }
 
+    /// Shuffles the arms that have the same lock (S6).
+    fn mix(&mut self) {
+        let arms = self.arms;
+        let have_one = |one: &usize, other: &usize| {
+            let address = arms[*one].lock_address();
+            address != NO_LOCK && address == arms[*other].lock_address()
+        };
+        for same in self.order.chunk_by_mut(have_one) {
+            // Fisher and Yates; no step where there is one arm.
+            for last in (1..same.len()).rev() {
+                same.swap(last, (R::random() % (last as u64 + 1)) as usize);
+            }
+        }
+    }
+
     /// Puts all arms into their queues (S3). All locks are held.
     fn enqueue(&self, ticket: Ticket<R>) {
-        for (number, arm) in self.arms.iter().enumerate() {
+        for &number in self.order.iter() {
             // SAFETY: the caller holds all locks; the arms are borrowed for longer than the wait, and
             // `dequeue` follows it.
-            unsafe { arm.enqueue(ticket, number) };
+            unsafe { self.arms[number].enqueue(ticket, number) };
         }
     }
 

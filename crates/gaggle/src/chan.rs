@@ -11,6 +11,17 @@
 //!
 //! Waiting blocks the goroutine, never its OS thread; plain OS threads may use channels too.
 //!
+//! What goes in one direction cannot go in the other: that is a matter of types.
+//!
+//! ```compile_fail
+//! let (sender, _receiver) = gaggle::chan::bounded::<u8>(1);
+//! sender.recv();
+//! ```
+//! ```compile_fail
+//! let (_sender, receiver) = gaggle::chan::bounded::<u8>(1);
+//! receiver.send(1);
+//! ```
+//!
 //! ```
 //! let (sender, receiver) = gaggle::chan::bounded(2);
 //! gaggle::go(move || {

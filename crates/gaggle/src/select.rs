@@ -34,6 +34,10 @@ use std::time::{Duration, Instant};
 /// code of the surrounding function (`?`, `break` and `return` work), all of one type, which is the
 /// type of the whole. Without arms it blocks for ever.
 ///
+/// What stands in the parentheses is evaluated once, from the first arm to the last, whichever is then
+/// chosen. A crate with a select of more than about 50 arms needs a higher `#![recursion_limit]`; a
+/// [`Select`](crate::select::Select) has no limit.
+///
 /// # Examples
 /// ```
 /// use gaggle::{chan, select};
@@ -162,7 +166,7 @@ macro_rules! __select_arm {
     };
     (send $arm:ident $sender:expr, $value:expr) => {
         let sender = &$sender;
-        let mut slot = ::core::option::Option::Some($value);
+        let mut slot = $crate::select::__slot(sender, $value);
         let mut $arm = $crate::select::SendArm::new(sender, &mut slot);
     };
     (send_from $arm:ident $sender:expr, $slot:expr) => {
@@ -205,6 +209,14 @@ pub const __NEVER: Nanos = NEVER;
 #[doc(hidden)]
 pub fn __deadline(timeout: Duration) -> Nanos {
     deadline_after(timeout)
+}
+
+/// The value that an arm is to send, as the channel's own type: what coerces to it in a call of `send`
+/// does so here.
+#[doc(hidden)]
+#[inline]
+pub fn __slot<T>(_sender: &Sender<T>, value: T) -> Option<T> {
+    Some(value)
 }
 
 #[doc(hidden)]
