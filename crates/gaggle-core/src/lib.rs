@@ -22,3 +22,4 @@ pub mod sync;
 pub mod task;
 pub mod timer_heap;
 mod wait_queue;
+pub mod word_lock;

@@ -58,7 +58,7 @@ pub fn owner() -> Option<&'static G> {
 pub fn in_child() {
     // Relaxed: read by this thread, the only one.
     IS_CHILD.store(true, Ordering::Relaxed);
-    gaggle_sys::raw_lock::in_child();
+    crate::lock::in_child();
     if let Some(g) = sched::current() {
         signal::set_mask(g.signal_mask());
     }

@@ -21,7 +21,6 @@ pub mod interrupt;
 pub mod message;
 pub mod poller;
 pub mod quota;
-pub mod raw_lock;
 pub mod signal;
 pub mod stack;
 pub mod thread;
