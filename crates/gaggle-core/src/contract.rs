@@ -135,6 +135,17 @@ pub trait Runtime: Sized + 'static {
     /// The caller has the one right to ready this wait of the task: see [`crate::task`], T1 and T2.
     unsafe fn ready(task: &'static Task);
 
+    /// As [`Runtime::ready`], by a task that is likely to wait itself before long: a backend may leave
+    /// it to run where the caller does instead of waking a processor for it.
+    ///
+    /// # Safety
+    /// As for [`Runtime::ready`].
+    #[inline]
+    unsafe fn ready_near(task: &'static Task) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::ready(task) }
+    }
+
     /// Lets other tasks run.
     fn yield_now();
 

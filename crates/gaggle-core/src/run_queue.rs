@@ -298,6 +298,23 @@ impl<T: Link> RunQueue<T> {
         unsafe { self.push(displaced) }
     }
 
+    /// Which element runs next, only to be compared; out of date as soon as it is answered.
+    pub fn next_hint(&self) -> *const T {
+        // Relaxed: only compared.
+        self.owner.0.next.load(Ordering::Relaxed)
+    }
+
+    /// Whether the ring is empty, `next` left alone.
+    ///
+    /// # Safety
+    /// The caller is the owner (R1).
+    pub unsafe fn is_ring_empty(&self) -> bool {
+        // Relaxed: the owner itself wrote it (R2).
+        let tail = self.owner.0.tail.load(Ordering::Relaxed);
+        // Relaxed: nothing is read or overwritten by this answer.
+        self.head.0.load(Ordering::Relaxed) == tail
+    }
+
     /// Takes what is to run now: `next` if there is one (`true`: it inherits the time slice), else
     /// the oldest of the ring.
     ///

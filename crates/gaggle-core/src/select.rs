@@ -110,7 +110,7 @@ pub fn select<R: Runtime>(
         if let Some((number, claimed)) = arms.complete_one(now) {
             arms.unlock();
             if let Some(claimed) = claimed {
-                claimed.ready();
+                claimed.ready_near();
             }
             arms.arms[number].choose();
             return Some(number);

@@ -235,6 +235,14 @@ impl<R: Runtime> Claimed<R> {
         unsafe { R::ready(self.task) }
     }
 
+    /// Makes the task runnable, by one that is likely to wait itself before long
+    /// ([`Runtime::ready_near`]).
+    #[inline]
+    pub fn ready_near(self) {
+        // SAFETY: as in `ready`.
+        unsafe { R::ready_near(self.task) }
+    }
+
     /// The task, for a caller that readies many at once by its own means; the duty passes to it.
     pub fn into_task(self) -> &'static Task {
         self.task

@@ -42,6 +42,7 @@ pub fn in_call<R>(call: impl FnOnce() -> R) -> R {
         preempt::leave(g);
         return result;
     };
+    p.near.expose(p);
     // Relaxed: published by `enter`; the monitor uses it to look only.
     p.caller
         .store(m.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -267,8 +267,9 @@ fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
             if std::ptr::eq(victim, p) {
                 continue;
             }
+            let take_next = last && !victim.near.holds(victim.queue.next_hint());
             // SAFETY: this M holds `p`.
-            if let Some(g) = unsafe { victim.queue.steal_into(&p.queue, last) } {
+            if let Some(g) = unsafe { victim.queue.steal_into(&p.queue, take_next) } {
                 return Some(from_link(g));
             }
             if last && run_timers(victim, p) {
@@ -288,9 +289,19 @@ fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
 
 /// Whether any queue holds work, or any timer is due.
 pub fn any_work() -> bool {
+    any_work_where(|p| !p.queue.is_empty())
+}
+
+/// As [`any_work`], without those that were left where they are (N2 of [`crate::near`]).
+fn any_work_for_others() -> bool {
+    let is_left_alone = |p: &P| p.near.holds(p.queue.next_hint()) && p.queue.len() <= 1;
+    any_work_where(|p| !p.queue.is_empty() && !is_left_alone(p))
+}
+
+fn any_work_where(is_in: impl FnMut(&P) -> bool) -> bool {
     !injector().is_empty()
         || !URGENT.is_empty()
-        || p::all().iter().any(|p| !p.queue.is_empty())
+        || p::all().iter().any(is_in)
         || first_deadline() <= clock::now()
 }
 
@@ -304,7 +315,7 @@ fn go_idle(m: &'static M, p: &'static P) -> bool {
     }
     // SeqCst fence: F1, pairs with the one in `Idle::notify`.
     fence(Ordering::SeqCst);
-    if any_work()
+    if any_work_for_others()
         && let Some(number) = IDLE.take()
     {
         if m::leave_idle_if(m, true) {

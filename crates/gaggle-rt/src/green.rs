@@ -75,6 +75,17 @@ impl Runtime for Green {
         }
     }
 
+    #[inline]
+    unsafe fn ready_near(task: &'static Task) {
+        if task.kind() == KIND_GOROUTINE {
+            // SAFETY: tasks of this kind belong to goroutines.
+            crate::near::ready(unsafe { G::of(task) });
+        } else {
+            // SAFETY: this backend has two kinds of tasks.
+            unsafe { Foreign::of(task) }.ready();
+        }
+    }
+
     fn yield_now() {
         match sched::current() {
             Some(g) => sched::yield_now(g),

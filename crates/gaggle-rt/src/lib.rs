@@ -21,6 +21,7 @@ mod hooks;
 mod latency;
 mod lock;
 mod m;
+mod near;
 mod netpoll;
 mod options;
 mod overflow;

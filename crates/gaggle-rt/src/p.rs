@@ -7,6 +7,7 @@
 
 use crate::g::{self, G};
 use crate::m::M;
+use crate::near::Near;
 use crate::slot::SlotList;
 use crate::timers::Timers;
 use gaggle_core::injector::Batch;
@@ -36,6 +37,8 @@ pub struct P {
     holder: AtomicPtr<M>,
     /// Counts goroutine switches.
     pub tick: Cell<u32>,
+    /// Goroutines that are left to run here next.
+    pub near: Near,
     /// Records of goroutines that ended here.
     pub free_records: RefCell<Batch<G>>,
     /// Slots of the default class of goroutines that ended here, the warmest first.
@@ -76,6 +79,7 @@ pub fn make_table() -> std::io::Result<()> {
             caller: AtomicI32::new(0),
             holder: AtomicPtr::new(std::ptr::null_mut()),
             tick: Cell::new(0),
+            near: Near::new(),
             free_records: RefCell::new(Batch::new()),
             free_slots: SlotList::default(),
         });

@@ -54,6 +54,13 @@ impl Section {
         }
         Section(g)
     }
+
+    /// As [`Section::enter`], for the calling goroutine `g`.
+    #[inline(always)]
+    pub fn of(g: &'static G) -> Section {
+        g.machine().sections.enter();
+        Section(Some(g))
+    }
 }
 
 impl Drop for Section {

@@ -92,8 +92,11 @@ pub fn ready(g: &'static G) {
     let _section = Section::enter();
     let link = NonNull::from(g);
     let overflow = match holder() {
-        // SAFETY: the calling M holds this P (P1).
-        Some((p, true)) => unsafe { p.queue.push_next(link) },
+        Some((p, true)) => {
+            p.near.forget();
+            // SAFETY: the calling M holds this P (P1).
+            unsafe { p.queue.push_next(link) }
+        }
         // SAFETY: as above.
         Some((p, false)) => unsafe { p.queue.push(link) },
         None => {

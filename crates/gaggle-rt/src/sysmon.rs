@@ -1,7 +1,8 @@
 //! The monitor: an OS thread without a P that sees to what no goroutine can.
 //!
 //! It takes the P of an M whose blocking call lasts, makes Ms when they are wanted, polls descriptors
-//! when nobody has for a while, and ends the turns of goroutines that overrun ([`crate::preempt`]). It
+//! when nobody has for a while, ends the turns of goroutines that overrun ([`crate::preempt`]), and finds
+//! company for those that were left to run next and do not ([`crate::near`]). It
 //! looks around every 20 microseconds while that finds something to do, and ever more rarely while it
 //! does not: to 10 ms, or 1 ms while every P is busy, or the next deadline of a timer then. Source:
 //! Go's sysmon (runtime/proc.go).
@@ -105,13 +106,21 @@ fn watch() -> ! {
     let mut reread = crate::processors::Reread::default();
     let mut trace = crate::trace::Trace::new();
     let mut deadlock = crate::deadlock::Look::new();
+    let mut near = crate::near::Look::new();
+    let mut again_soon = false;
     loop {
         deadlock.look();
         trace.look();
         reread.look();
         crate::hooks::deliver_deferred();
-        futex::wait(&WANTED, 0, Some(until_next_look(sleep_nanos)));
+        let planned = if again_soon {
+            SLEEP_NANOS_MIN
+        } else {
+            sleep_nanos
+        };
+        futex::wait(&WANTED, 0, Some(until_next_look(planned)));
         crate::hold::tick();
+        again_soon = near.look();
         let busy = make_machines(&mut open)
             | retake(&mut seen)
             | poll_if_nobody_does()

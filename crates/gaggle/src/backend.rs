@@ -305,6 +305,12 @@ impl Runtime for Dispatch {
     }
 
     #[inline]
+    unsafe fn ready_near(task: &'static Task) {
+        // SAFETY: as in `ready`.
+        on_backend!(B => unsafe { B::ready_near(task) })
+    }
+
+    #[inline]
     fn yield_now() {
         on_backend!(B => B::yield_now())
     }

@@ -334,7 +334,7 @@ impl<T, R: Runtime> Channel<T, R> {
 #[inline]
 pub(super) fn ready<R: Runtime>(claimed: Option<Claimed<R>>) {
     if let Some(claimed) = claimed {
-        claimed.ready();
+        claimed.ready_near();
     }
 }
 
