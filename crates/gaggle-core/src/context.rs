@@ -51,13 +51,18 @@ impl<R: Runtime> Context<R> {
 
     /// A context that also ends when the handle says so, or is dropped.
     pub fn with_cancel(&self, options: SpawnOptions) -> (Self, Cancel<R>) {
-        self.with_deadline(NEVER, options)
+        self.with_deadline(NEVER, None, options)
     }
 
-    /// A context that also ends at `deadline`, and when the handle says so or is dropped. `options` are
-    /// those of the goroutine that ends it then.
-    pub fn with_deadline(&self, deadline: Nanos, options: SpawnOptions) -> (Self, Cancel<R>) {
-        let node = Node::new(self.node.as_ref(), deadline, options);
+    /// A context that also ends at `deadline`, because of `expiry`, and when the handle says so or is
+    /// dropped. `options` are those of the goroutine that ends it then.
+    pub fn with_deadline(
+        &self,
+        deadline: Nanos,
+        expiry: Option<Cause>,
+        options: SpawnOptions,
+    ) -> (Self, Cancel<R>) {
+        let node = Node::new(self.node.as_ref(), deadline, expiry, options);
         let context = Context {
             node: Some(Arc::clone(&node)),
             values: self.values.clone(),
@@ -134,6 +139,15 @@ impl<R: Runtime> Context<R> {
         AfterFunc {
             stopped: AtomicBool::new(number.is_none()),
             place: number.map(|number| (Arc::clone(node), number)),
+        }
+    }
+
+    /// Runs `f` on the calling task; when the context ends, the waits inside that can be ended are
+    /// ([`crate::interrupt`]).
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        match &self.node {
+            Some(node) => node.run_under(f),
+            None => f(),
         }
     }
 

@@ -16,6 +16,7 @@
 
 use crate::chan::{Never, Receiver, Sender, unbuffered};
 use crate::contract::{Entry, NEVER, Nanos, Runtime, SpawnOptions};
+use crate::interrupt::{Interrupt, Under};
 use crate::lock::Lock;
 use std::error::Error;
 use std::fmt;
@@ -41,6 +42,18 @@ impl fmt::Display for ContextError {
 
 impl Error for ContextError {}
 
+impl From<ContextError> for std::io::Error {
+    /// Of the kind `TimedOut`, or `Other` for a cancellation: not `Interrupted`, after which std calls
+    /// again.
+    fn from(error: ContextError) -> Self {
+        let kind = match error {
+            ContextError::Canceled => std::io::ErrorKind::Other,
+            ContextError::DeadlineExceeded => std::io::ErrorKind::TimedOut,
+        };
+        std::io::Error::new(kind, error)
+    }
+}
+
 /// What a program gives as the reason of a cancellation.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -55,6 +68,7 @@ pub(crate) struct Outcome {
 enum Branch<R: Runtime> {
     Child(Weak<Node<R>>),
     Function(SpawnOptions, Entry),
+    Interrupt(Arc<Interrupt>),
 }
 
 /// The branches of a node, each under a number of its own while it is there.
@@ -107,6 +121,21 @@ impl<R: Runtime> Branches<R> {
     }
 }
 
+/// What is still to be ended, where one node was.
+struct Work<R: Runtime> {
+    nodes: Vec<Arc<Node<R>>>,
+    interrupts: Vec<Arc<Interrupt>>,
+}
+
+impl<R: Runtime> Work<R> {
+    const fn new() -> Self {
+        Work {
+            nodes: Vec::new(),
+            interrupts: Vec::new(),
+        }
+    }
+}
+
 /// What a node's lock guards.
 struct State<R: Runtime> {
     branches: Branches<R>,
@@ -118,6 +147,8 @@ pub(crate) struct Node<R: Runtime> {
     /// The node above, and this one's number in it (none, if that had ended already).
     parent: Option<(Arc<Node<R>>, OnceLock<usize>)>,
     deadline: Nanos,
+    /// The cause of its end at the deadline, if it is its own.
+    expiry: Option<Cause>,
     /// Set under the lock, once (N1); read without.
     outcome: OnceLock<Outcome>,
     done: Receiver<Never, R>,
@@ -126,10 +157,11 @@ pub(crate) struct Node<R: Runtime> {
 }
 
 impl<R: Runtime> Node<R> {
-    /// A node below `parent` that ends with it, at `deadline`, or by `end`.
+    /// A node below `parent` that ends with it, at `deadline` (because of `expiry`), or by `end`.
     pub(crate) fn new(
         parent: Option<&Arc<Node<R>>>,
         deadline: Nanos,
+        expiry: Option<Cause>,
         options: SpawnOptions,
     ) -> Arc<Self> {
         let inherited = parent.map_or(NEVER, |parent| parent.deadline);
@@ -137,6 +169,7 @@ impl<R: Runtime> Node<R> {
         let node = Arc::new(Node {
             parent: parent.map(|parent| (Arc::clone(parent), OnceLock::new())),
             deadline: deadline.min(inherited),
+            expiry,
             outcome: OnceLock::new(),
             done,
             closer,
@@ -160,7 +193,7 @@ impl<R: Runtime> Node<R> {
 
     fn start_timer(self: &Arc<Self>, options: SpawnOptions) {
         if self.deadline <= R::now() {
-            return self.end(Outcome::deadline_exceeded());
+            return self.expire();
         }
         if self.outcome().is_some() {
             return;
@@ -168,7 +201,7 @@ impl<R: Runtime> Node<R> {
         let node = Arc::downgrade(self);
         let fire = move || {
             if let Some(node) = node.upgrade() {
-                node.end(Outcome::deadline_exceeded());
+                node.expire();
             }
         };
         let timer = R::timer_start(self.deadline, options, Box::new(fire));
@@ -177,8 +210,16 @@ impl<R: Runtime> Node<R> {
             state.timer = Some(timer);
         } else {
             drop(state);
-            R::timer_stop(&timer);
+            drop(R::timer_stop(&timer));
         }
+    }
+
+    /// Ends the node because its own deadline has come.
+    fn expire(&self) {
+        self.end(Outcome {
+            error: ContextError::DeadlineExceeded,
+            cause: self.expiry.clone(),
+        });
     }
 
     pub(crate) fn done(&self) -> &Receiver<Never, R> {
@@ -196,7 +237,7 @@ impl<R: Runtime> Node<R> {
 
     /// Ends the node and all below it. The first call decides the outcome; others change nothing.
     pub(crate) fn end(&self, outcome: Outcome) {
-        let mut work = Vec::new();
+        let mut work = Work::new();
         if !self.end_alone(&outcome, &mut work) {
             return;
         }
@@ -206,13 +247,17 @@ impl<R: Runtime> Node<R> {
             // A node that has ended needs no place in its parent any more.
             drop(parent.remove(number));
         }
-        while let Some(node) = work.pop() {
+        while let Some(node) = work.nodes.pop() {
             node.end_alone(&outcome, &mut work);
+        }
+        // Last, so that a task that waits for one of these contexts to end learns it from that.
+        for interrupt in work.interrupts {
+            interrupt.end::<R>(outcome.error);
         }
     }
 
     /// Ends this node and adds its children to `work`. `false`: it had ended before.
-    fn end_alone(&self, outcome: &Outcome, work: &mut Vec<Arc<Node<R>>>) -> bool {
+    fn end_alone(&self, outcome: &Outcome, work: &mut Work<R>) -> bool {
         let copy = outcome.clone();
         let mut state = self.state.lock();
         let ended_before = self.outcome.set(copy);
@@ -225,12 +270,13 @@ impl<R: Runtime> Node<R> {
         drop(state);
         self.closer.close();
         if let Some(timer) = timer {
-            R::timer_stop(&timer);
+            drop(R::timer_stop(&timer));
         }
         for branch in branches.places.into_iter().flatten() {
             match branch {
-                Branch::Child(child) => work.extend(child.upgrade()),
+                Branch::Child(child) => work.nodes.extend(child.upgrade()),
                 Branch::Function(options, entry) => run::<R>(options, entry),
+                Branch::Interrupt(interrupt) => work.interrupts.push(interrupt),
             }
         }
         true
@@ -275,8 +321,23 @@ impl<R: Runtime> Node<R> {
                 run::<R>(options, entry);
                 None
             }
-            Err((_, Branch::Child(_))) => None,
+            Err(_) => None,
         }
+    }
+
+    /// Runs `f` on the calling task, whose waits end with the node meanwhile.
+    pub(crate) fn run_under<T>(&self, f: impl FnOnce() -> T) -> T {
+        let under = Under::<R>::new();
+        let place = match self.add(Branch::Interrupt(Arc::clone(&under.interrupt))) {
+            Ok(number) => Some(number),
+            Err((outcome, _)) => {
+                under.interrupt.end::<R>(outcome.error);
+                None
+            }
+        };
+        // Dropped before `under`, also when `f` unwinds.
+        let _place = place.map(|number| Leave { node: self, number });
+        f()
     }
 
     /// Takes the function out and drops it. `false`: it has been run. A number is good for one call:
@@ -288,7 +349,7 @@ impl<R: Runtime> Node<R> {
     /// N3; answers the parent.
     fn leave(&mut self) -> Option<Arc<Node<R>>> {
         if let Some(timer) = self.state.value_mut().timer.take() {
-            R::timer_stop(&timer);
+            drop(R::timer_stop(&timer));
         }
         let (parent, number) = self.parent.take()?;
         if let Some(&number) = number.get()
@@ -310,18 +371,24 @@ impl<R: Runtime> Drop for Node<R> {
     }
 }
 
+/// Takes a branch out of its node when it drops.
+struct Leave<'a, R: Runtime> {
+    node: &'a Node<R>,
+    number: usize,
+}
+
+impl<R: Runtime> Drop for Leave<'_, R> {
+    fn drop(&mut self) {
+        // A node that has ended has no branches left, and gets none.
+        drop(self.node.remove(self.number));
+    }
+}
+
 impl Outcome {
     pub(crate) const fn canceled(cause: Option<Cause>) -> Self {
         Outcome {
             error: ContextError::Canceled,
             cause,
-        }
-    }
-
-    const fn deadline_exceeded() -> Self {
-        Outcome {
-            error: ContextError::DeadlineExceeded,
-            cause: None,
         }
     }
 }

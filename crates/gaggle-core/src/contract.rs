@@ -11,6 +11,7 @@
 //! - C4: no function here runs user code, but `yield_now`, `park` and `park_until` let other tasks run.
 //! - C5: the clock and the randomness of the algorithms are `now` and `random`, nothing else.
 
+use crate::interrupt::Interrupt;
 use crate::lock::RawLock;
 use crate::task::{Task, Ticket};
 use std::panic::Location;
@@ -146,6 +147,12 @@ pub trait Runtime: Sized + 'static {
         unsafe { Self::ready(task) }
     }
 
+    /// What was given to the last [`Runtime::set_interrupt`] of the calling task; null at first.
+    fn interrupt() -> *const Interrupt;
+
+    /// Keeps `interrupt` for the calling task, which runs under it ([`crate::interrupt`]).
+    fn set_interrupt(interrupt: *const Interrupt);
+
     /// Lets other tasks run.
     fn yield_now();
 
@@ -164,9 +171,9 @@ pub trait Runtime: Sized + 'static {
     /// Runs `entry` in a goroutine of its own at `deadline`, unless stopped before.
     fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> Self::Timer;
 
-    /// Stops a timer. `true`: its entry will never run and has been dropped. `false`: it has fired,
-    /// or was stopped before.
-    fn timer_stop(timer: &Self::Timer) -> bool;
+    /// Stops a timer and hands back what it would have started; `None`: it has fired, or was stopped
+    /// before.
+    fn timer_stop(timer: &Self::Timer) -> Option<(SpawnOptions, Entry)>;
 
     /// How many goroutines exist: started or waiting to start, and not ended.
     fn task_count() -> usize;

@@ -10,6 +10,7 @@ mod context_tree;
 pub mod contract;
 pub mod idle;
 pub mod injector;
+pub mod interrupt;
 pub mod lock;
 pub mod p_handoff;
 pub mod run_queue;

@@ -25,8 +25,9 @@
 //! S6 shuffles only arms with the same lock.
 
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
+use crate::interrupt;
 use crate::task::{Claimed, Ticket};
-use crate::wait_queue::wait;
+use crate::wait_queue::wait_under_context;
 use std::cell::Cell;
 use std::fmt;
 
@@ -84,8 +85,9 @@ pub unsafe trait Arm<R: Runtime> {
     fn choose(&self);
 }
 
-/// Waits until one of `arms` could be done, does it, and answers its number; `None` if `deadline`
-/// came first. With a deadline of 0 it never waits, and reads no clock.
+/// Waits until one of `arms` could be done, does it, and answers its number; `None` if `deadline`, or
+/// the end of a context that the task runs under, came first. With a deadline of 0 it never waits, and
+/// reads no clock.
 ///
 /// `order` is room for one number an arm.
 ///
@@ -122,10 +124,15 @@ pub fn select<R: Runtime>(
         arms.mix();
         let ticket = Ticket::take();
         arms.enqueue(ticket);
+        // Read again under the locks: a timer may have been set to an earlier time since.
+        let wake_at = arms.deadline().min(deadline);
         arms.unlock();
-        wait(ticket, wake_at, WaitReason::Select);
+        let ended = wait_under_context(ticket, wake_at, WaitReason::Select);
         let token = ticket.token();
         arms.dequeue(token);
+        if ended.is_some() {
+            return None;
+        }
         if token != TIMED_OUT {
             arms.arms[token].choose();
             return Some(token);
@@ -260,11 +267,18 @@ impl<'a, R: Runtime> Select<'a, R> {
     }
 
     /// Waits for one operation, does it and answers its number; parks for ever if there is none.
+    ///
+    /// # Panics
+    /// When a context that the task runs under ends first.
+    #[track_caller]
     pub fn wait(mut self) -> usize {
-        loop {
-            if let Some(number) = select(&self.arms, &mut self.order, NEVER) {
-                return number;
-            }
+        match (
+            select(&self.arms, &mut self.order, NEVER),
+            interrupt::error::<R>(),
+        ) {
+            (Some(number), _) => number,
+            (None, Some(error)) => interrupt::unwind(error),
+            (None, None) => unreachable!("only the end of a context ends it"),
         }
     }
 

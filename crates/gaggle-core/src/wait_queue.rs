@@ -18,7 +18,9 @@
 //!
 //! Source: the `sudog` lists of Go's `runtime/chan.go`.
 
+use crate::context::ContextError;
 use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
+use crate::interrupt;
 use crate::task::{Claimed, Ticket};
 use std::cell::Cell;
 use std::ptr;
@@ -232,7 +234,8 @@ impl<R: Runtime, P: Copy> ClaimedChain<R, P> {
     }
 }
 
-/// Parks the calling task until its ticket is claimed, by another task or by `deadline`.
+/// Parks the calling task until its ticket is claimed, by another task or by `deadline`. The end of a
+/// context that it runs under does not end this wait.
 pub(crate) fn wait<R: Runtime>(ticket: Ticket<R>, deadline: Nanos, reason: WaitReason) {
     R::note_wait(reason);
     // A frame that unwinds here would leave its waiter behind in a queue, dangling (W3).
@@ -243,6 +246,21 @@ pub(crate) fn wait<R: Runtime>(ticket: Ticket<R>, deadline: Nanos, reason: WaitR
         R::park_until(ticket, deadline);
     }
     std::mem::forget(abort);
+}
+
+/// As [`wait`], but the end of a context that the task runs under ends it too, with the token
+/// [`TIMED_OUT`](crate::contract::TIMED_OUT) as a deadline has; then it answers how the context ended.
+pub(crate) fn wait_under_context<R: Runtime>(
+    ticket: Ticket<R>,
+    deadline: Nanos,
+    reason: WaitReason,
+) -> Option<ContextError> {
+    R::note_wait(reason);
+    // As in `wait`.
+    let abort = AbortOnUnwind;
+    let ended = interrupt::park(ticket, deadline);
+    std::mem::forget(abort);
+    ended
 }
 
 /// Ends the process if it is dropped.

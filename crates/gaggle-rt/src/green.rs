@@ -6,6 +6,7 @@ use crate::lock::Lock;
 use crate::p;
 use crate::{find_work, sched};
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
+use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
 use gaggle_sys::clock;
 use std::cell::Cell;
@@ -24,6 +25,8 @@ pub struct Timer {
 
 thread_local! {
     static RANDOM: Cell<u64> = const { Cell::new(0) };
+    /// What the goroutine, or the foreign thread, runs under.
+    static INTERRUPT: Cell<*const Interrupt> = const { Cell::new(std::ptr::null()) };
 }
 
 impl Runtime for Green {
@@ -86,6 +89,15 @@ impl Runtime for Green {
         }
     }
 
+    #[inline]
+    fn interrupt() -> *const Interrupt {
+        INTERRUPT.get()
+    }
+
+    fn set_interrupt(interrupt: *const Interrupt) {
+        INTERRUPT.set(interrupt);
+    }
+
     fn yield_now() {
         match sched::current() {
             Some(g) => sched::yield_now(g),
@@ -130,19 +142,11 @@ impl Runtime for Green {
         Timer { g, ticket }
     }
 
-    fn timer_stop(timer: &Timer) -> bool {
-        if timer
-            .ticket
-            .claim(0)
-            .map(gaggle_core::task::Claimed::into_task)
-            .is_none()
-        {
-            return false;
-        }
+    fn timer_stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
+        timer.ticket.claim(0)?.into_task();
         // The claim made this thread the holder of a goroutine that never ran.
         crate::timers::remove(timer.g);
-        sched::discard(timer.g);
-        true
+        Some(sched::discard(timer.g))
     }
 
     fn task_count() -> usize {

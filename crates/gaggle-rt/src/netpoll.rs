@@ -26,8 +26,10 @@ use crate::Green;
 use crate::g::G;
 use crate::lock::Lock;
 use crate::sched;
+use gaggle_core::context::ContextError;
 use gaggle_core::contract::{NEVER, Nanos, TIMED_OUT, WaitReason};
 use gaggle_core::injector::Batch;
+use gaggle_core::interrupt;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::{self, FileKind};
@@ -60,6 +62,8 @@ pub enum Wait {
     Moved(i32),
     /// The kernel cannot poll this descriptor.
     Unpollable,
+    /// A context that the goroutine runs under has ended, in this way.
+    Ended(ContextError),
 }
 
 /// The token of a claim made because of an edge, and of one made because of a close.
@@ -424,7 +428,8 @@ impl Drop for Counted {
     }
 }
 
-/// Blocks the calling goroutine `g` until `fd` had an edge since `observed`, is closed, or `deadline`.
+/// Blocks the calling goroutine `g` until `fd` had an edge since `observed`, is closed, or `deadline`,
+/// or a context that it runs under ends.
 pub fn wait(
     g: &'static G,
     fd: i32,
@@ -448,9 +453,12 @@ pub fn wait(
     }
     let counted = Counted::new();
     g.wait.begin(WaitReason::Io);
-    sched::park_until(g, ticket, deadline);
+    let ended = interrupt::park(ticket, deadline);
     drop(counted);
     waiter.leave(fd, direction);
+    if let Some(error) = ended {
+        return Wait::Ended(error);
+    }
     match waiter.outcome(deadline) {
         // The number was given to another file after the edge woke this goroutine, before it ran.
         Wait::Ready if observe(fd, direction).generation != observed.generation => Wait::Closed,

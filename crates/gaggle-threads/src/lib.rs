@@ -19,6 +19,7 @@ pub use lock::Lock;
 pub use timer::Timer;
 
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,6 +73,14 @@ impl Runtime for Threads {
         unsafe { park::ready(task) }
     }
 
+    fn interrupt() -> *const Interrupt {
+        park::interrupt()
+    }
+
+    fn set_interrupt(interrupt: *const Interrupt) {
+        park::set_interrupt(interrupt);
+    }
+
     fn yield_now() {
         std::thread::yield_now();
     }
@@ -96,7 +105,7 @@ impl Runtime for Threads {
         timer::start(deadline, options, entry)
     }
 
-    fn timer_stop(timer: &Timer) -> bool {
+    fn timer_stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
         timer::stop(timer)
     }
 

@@ -8,6 +8,7 @@
 //! - K3: a parker is given back with no permit in it: T2 pairs each `ready` with a `park`.
 
 use gaggle_core::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
+use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,8 @@ static FREE: Mutex<Vec<&'static Parker>> = Mutex::new(Vec::new());
 thread_local! {
     /// The calling thread's parker. It has no destructor, so other TLS destructors may still park.
     static PARKER: Cell<Option<&'static Parker>> = const { Cell::new(None) };
+    /// What the thread runs under.
+    static INTERRUPT: Cell<*const Interrupt> = const { Cell::new(std::ptr::null()) };
     /// Gives the parker back when the thread ends.
     static RETURN: Return = const { Return };
 }
@@ -129,6 +132,16 @@ fn borrow_parker() -> &'static Parker {
 /// [`Runtime::current`].
 pub(crate) fn current() -> &'static Task {
     &parker().task
+}
+
+/// [`Runtime::interrupt`].
+pub(crate) fn interrupt() -> *const Interrupt {
+    INTERRUPT.get()
+}
+
+/// [`Runtime::set_interrupt`].
+pub(crate) fn set_interrupt(interrupt: *const Interrupt) {
+    INTERRUPT.set(interrupt);
 }
 
 /// [`Runtime::park`].

@@ -85,10 +85,11 @@ pub(crate) fn start(deadline: Nanos, mut options: SpawnOptions, entry: Entry) ->
 }
 
 /// [`Runtime::timer_stop`].
-pub(crate) fn stop(timer: &Timer) -> bool {
-    let stopped = timers().pending.remove(&timer.key);
-    // The entry is dropped here, after the lock: dropping it runs code of the user (W3).
-    stopped.is_some()
+///
+/// The entry goes to the caller, so that it is dropped, which runs code of the user, behind the lock (W3).
+pub(crate) fn stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
+    let stopped = timers().pending.remove(&timer.key)?;
+    Some((stopped.options, stopped.entry))
 }
 
 /// The timer thread.

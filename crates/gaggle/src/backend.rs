@@ -9,6 +9,7 @@
 
 use crate::panics::PanicPolicy;
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
+use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
 #[cfg(green)]
 use gaggle_rt::Green;
@@ -311,6 +312,14 @@ impl Runtime for Dispatch {
     }
 
     #[inline]
+    fn interrupt() -> *const Interrupt {
+        on_backend!(B => B::interrupt())
+    }
+
+    fn set_interrupt(interrupt: *const Interrupt) {
+        on_backend!(B => B::set_interrupt(interrupt));
+    }
+
     fn yield_now() {
         on_backend!(B => B::yield_now())
     }
@@ -338,7 +347,7 @@ impl Runtime for Dispatch {
         }
     }
 
-    fn timer_stop(timer: &AnyTimer) -> bool {
+    fn timer_stop(timer: &AnyTimer) -> Option<(SpawnOptions, Entry)> {
         match timer {
             #[cfg(green)]
             AnyTimer::Green(timer) => Green::timer_stop(timer),

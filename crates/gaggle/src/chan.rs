@@ -56,6 +56,12 @@ fn nanos(timeout: Duration) -> Nanos {
     u64::try_from(timeout.as_nanos()).unwrap_or(NEVER)
 }
 
+/// The point of time that lies `nanos` back: what a receiver that the clock feeds receives.
+pub(crate) fn instant_before(nanos: Nanos) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_nanos(nanos)).unwrap_or(now)
+}
+
 /// Makes a channel without room: a send waits for its receive, and the value goes directly from one
 /// goroutine to the other.
 ///
@@ -98,8 +104,8 @@ pub const fn never<T>() -> Receiver<T> {
     Receiver(core_chan::Receiver::never())
 }
 
-/// Makes a receiver of one [`Instant`], the time of receiving, ready `duration` after now. It is never
-/// closed.
+/// Makes a receiver of one [`Instant`], the point of time `duration` after now, ready from then on
+/// (whenever it is received it is that point). It is never closed.
 ///
 /// No timer and no goroutine stands behind it: one that is dropped leaves nothing behind.
 ///
@@ -113,12 +119,12 @@ pub const fn never<T>() -> Receiver<T> {
 pub fn after(duration: Duration) -> Receiver<Instant> {
     Receiver(core_chan::Receiver::at(
         deadline_after(duration),
-        Instant::now,
+        instant_before,
     ))
 }
 
-/// Makes a receiver of an [`Instant`], the time of receiving, each `period`, from one period after now
-/// on. A receiver that comes late gets one and misses the others, as with Go's `time.Ticker`. It is
+/// Makes a receiver of an [`Instant`] each `period`, from one period after now on: the point of time of
+/// that tick. A receiver that comes late gets one and misses the others, as with Go's `time.Ticker`. It is
 /// never closed, and costs nothing while nobody waits for it.
 ///
 /// # Panics
@@ -133,7 +139,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// assert!(start.elapsed() >= Duration::from_millis(6));
 /// ```
 pub fn tick(period: Duration) -> Receiver<Instant> {
-    Receiver(core_chan::Receiver::tick(nanos(period), Instant::now))
+    Receiver(core_chan::Receiver::tick(nanos(period), instant_before))
 }
 
 /// The sending side of a channel. Clones send on the same channel; it is closed when the last drops.

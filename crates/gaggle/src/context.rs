@@ -28,7 +28,7 @@ use crate::chan::{Never, Receiver, deadline_at};
 use crate::goroutine::{Ending, Goroutine};
 use crate::join::Packet;
 use gaggle_core::context as core_context;
-use gaggle_core::contract::SpawnOptions;
+use gaggle_core::contract::{Nanos, SpawnOptions};
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
@@ -106,7 +106,37 @@ impl Context {
     #[must_use = "the context ends when the handle is dropped"]
     #[track_caller]
     pub fn with_deadline(&self, deadline: Instant) -> (Context, Cancel) {
-        let (inner, cancel) = self.inner.with_deadline(deadline_at(deadline), options());
+        self.until(deadline, None)
+    }
+
+    /// As [`Context::with_deadline`], with the reason that [`Context::cause`] answers if the deadline ends
+    /// it.
+    ///
+    /// # Panics
+    /// As [`Context::with_deadline`].
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::context::{background, ContextError};
+    /// let now = std::time::Instant::now();
+    /// let (context, _cancel) = background().with_deadline_cause(now, "the shop has closed");
+    /// assert_eq!(context.err(), Some(ContextError::DeadlineExceeded));
+    /// assert_eq!(context.cause().unwrap().to_string(), "the shop has closed");
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_deadline_cause(
+        &self,
+        deadline: Instant,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> (Context, Cancel) {
+        self.until(deadline, Some(Arc::from(cause.into())))
+    }
+
+    #[track_caller]
+    fn until(&self, deadline: Instant, expiry: Option<Cause>) -> (Context, Cancel) {
+        let at = deadline_at(deadline);
+        let (inner, cancel) = self.inner.with_deadline(at, expiry, options());
         (self.derived(inner, Some(deadline)), Cancel(cancel))
     }
 
@@ -129,6 +159,31 @@ impl Context {
     pub fn with_timeout(&self, timeout: Duration) -> (Context, Cancel) {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.with_deadline(deadline),
+            None => self.with_cancel(),
+        }
+    }
+
+    /// As [`Context::with_timeout`], with the reason that [`Context::cause`] answers if the time ends it.
+    ///
+    /// # Panics
+    /// As [`Context::with_deadline`].
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let (context, _cancel) = gaggle::context::background()
+    ///     .with_timeout_cause(Duration::ZERO, "the replica did not answer");
+    /// assert_eq!(context.cause().unwrap().to_string(), "the replica did not answer");
+    /// ```
+    #[must_use = "the context ends when the handle is dropped"]
+    #[track_caller]
+    pub fn with_timeout_cause(
+        &self,
+        timeout: Duration,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> (Context, Cancel) {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.with_deadline_cause(deadline, cause),
             None => self.with_cancel(),
         }
     }
@@ -248,6 +303,54 @@ impl Context {
         let ending = Ending::new(Goroutine::new(None), None).belongs(options.location);
         let entry = entry(f, Arc::new(Packet::new(None)), ending);
         AfterFunc(self.inner.after_func(options, entry))
+    }
+
+    /// Runs `f` on this goroutine and answers what it answers; when the context ends, whatever `f` waits
+    /// for ends with an error, so that it can leave. A context that has ended already lets `f` begin:
+    /// then only what need not wait succeeds.
+    ///
+    /// What ends so, as soon as the context does:
+    /// - the waits of this crate, on every backend. Channels answer the error that they have
+    ///   ([`RecvError`](crate::chan::RecvError), or that the time is over),
+    ///   [`JoinHandle::join`](crate::JoinHandle::join) answers a [`ContextError`],
+    ///   [`time::sleep`](crate::time::sleep) returns early. Those that have no error to answer (a
+    ///   `select!` without `default`, a semaphore's `acquire`, [`park`](crate::park)) panic;
+    /// - on the green backend also std's and other libraries' waits for sockets, pipes and other
+    ///   descriptors (reading, writing, accepting, connecting, `poll` and its relatives, a child's end):
+    ///   they answer an [`io::Error`](std::io::Error) of the kind
+    ///   [`TimedOut`](std::io::ErrorKind::TimedOut) at a deadline, and ECANCELED ("operation canceled")
+    ///   after a cancellation; and sleeps, which return early. On the threads backend they wait on, and
+    ///   `f` has to look at [`Context::err`].
+    ///
+    /// Locks, condition variables and joins of std and of other libraries, name lookups, and files wait
+    /// on everywhere. Goroutines that `f` starts do not run under the context. Runs may be nested: the
+    /// context that ends first ends the wait.
+    ///
+    /// A descriptor stays open and as usable as before: nothing that came was lost, since a call that has
+    /// received something answers it. A call that had sent a part answers how much; the next one, if it
+    /// has to wait, fails. So after `write_all` or `read_exact` it is unknown how much of the message has
+    /// passed: then the connection is good for nothing but being closed. One that was being connected goes
+    /// on connecting.
+    ///
+    /// Blocks as long as `f` runs.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::context::background;
+    /// use std::time::Duration;
+    ///
+    /// let (_sender, replies) = gaggle::chan::unbuffered::<u32>();
+    /// let (context, _cancel) = background().with_timeout(Duration::from_millis(1));
+    /// assert!(context.run(|| replies.recv()).is_err());
+    /// assert!(context.err().is_some(), "that is why");
+    /// ```
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.inner.run(f)
+    }
+
+    /// When it ends at the latest, on the runtime's clock.
+    pub(crate) fn deadline_nanos(&self) -> Nanos {
+        self.inner.deadline()
     }
 
     fn derived(&self, inner: core_context::Context<Dispatch>, own: Option<Instant>) -> Context {

@@ -10,6 +10,7 @@ use crate::backend::Dispatch;
 use crate::family::{Family, Membership};
 use crate::parker::Parker;
 use crate::scope::ScopeData;
+use gaggle_core::context::ContextError;
 use gaggle_core::contract::{Runtime, WaitReason};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -100,8 +101,11 @@ impl Goroutine {
     }
 
     /// Blocks the calling task until the goroutine has ended (E1); to be called once.
-    pub(crate) fn await_end(&self) {
-        self.shared.end.park_for(WaitReason::Join);
+    ///
+    /// # Errors
+    /// How a context that the task runs under ended first.
+    pub(crate) fn await_end(&self) -> Result<(), ContextError> {
+        self.shared.end.park_for(WaitReason::Join)
     }
 }
 
@@ -266,16 +270,21 @@ pub fn yield_now() {
 ///
 /// As [`std::thread::park`], with a permit of its own: the two do not see each other's.
 ///
+/// # Panics
+/// When a context that it is called under ([`Context::run`](crate::context::Context::run)) ends first.
+///
 /// # Examples
 /// ```
 /// gaggle::current().unpark();
 /// gaggle::park(); // Takes the permit without blocking.
 /// ```
+#[track_caller]
 pub fn park() {
     current().shared.parker.park();
 }
 
-/// [`park`] for `timeout` at most. `true`: the permit came and was taken.
+/// [`park`] for `timeout` at most, or until a context that it is called under
+/// ([`Context::run`](crate::context::Context::run)) ends. `true`: the permit came and was taken.
 ///
 /// # Examples
 /// ```

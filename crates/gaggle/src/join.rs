@@ -74,7 +74,9 @@ pub(crate) struct Joiner<T> {
 
 impl<T> Joiner<T> {
     pub(crate) fn join(self) -> thread::Result<T> {
-        self.goroutine.await_end();
+        if let Err(error) = self.goroutine.await_end() {
+            return Err(Box::new(error));
+        }
         self.packet
             .take()
             .expect("a goroutine that has ended has left its result")
@@ -98,7 +100,9 @@ impl<T> JoinHandle<T> {
     /// happens before the return of `join`, as with [`std::thread::JoinHandle::join`].
     ///
     /// # Errors
-    /// When the goroutine panicked: the panic's payload.
+    /// When the goroutine panicked: the panic's payload. When a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends first: the
+    /// [`ContextError`](crate::context::ContextError); the goroutine runs on.
     ///
     /// # Examples
     /// ```

@@ -38,6 +38,7 @@ mod panics;
 mod parker;
 pub mod pipeline;
 pub mod pitfalls;
+pub mod rate;
 mod run;
 pub mod runtime;
 mod scope;

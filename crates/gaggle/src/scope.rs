@@ -52,7 +52,8 @@ impl ScopeData {
     fn wait(&self) {
         // Acquire: pairs with the Release in `one_ended`.
         while self.running.load(Ordering::Acquire) != 0 {
-            self.owner.park_for(WaitReason::Join);
+            // What the goroutines borrow stays until they have ended, whatever else ends.
+            self.owner.park_to_the_end(WaitReason::Join);
         }
     }
 }
@@ -176,7 +177,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// [`crate::JoinHandle::join`].
     ///
     /// # Errors
-    /// When the goroutine panicked: the panic's payload; the scope then does not panic for it.
+    /// When the goroutine panicked: the panic's payload; the scope then does not panic for it. When a
+    /// context that this is called under ends first: as [`crate::JoinHandle::join`].
     pub fn join(self) -> thread::Result<T> {
         self.joiner.join()
     }

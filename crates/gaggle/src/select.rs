@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::time::deadline_after;
 use gaggle_core::chan as core_chan;
 use gaggle_core::contract::{NEVER, Nanos};
+use gaggle_core::interrupt;
 use gaggle_core::select as core_select;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,11 @@ use std::time::{Duration, Instant};
 /// What stands in the parentheses is evaluated once, from the first arm to the last, whichever is then
 /// chosen. A crate with a select of more than about 50 arms needs a higher `#![recursion_limit]`; a
 /// [`Select`](crate::select::Select) has no limit.
+///
+/// # Panics
+/// When it has to wait and has no `default`, and a context that it is called under
+/// ([`Context::run`](crate::context::Context::run)) ends: an arm `done(context)` of that context comes
+/// before that. One with `default(duration)` does that then.
 ///
 /// # Examples
 /// ```
@@ -221,9 +227,17 @@ pub fn __slot<T>(_sender: &Sender<T>, value: T) -> Option<T> {
 
 #[doc(hidden)]
 #[inline]
+#[track_caller]
 pub fn __wait<const N: usize>(arms: [&mut dyn SelectArm; N], deadline: Nanos) -> Option<usize> {
     let arms = arms.map(|arm| &*arm.as_core().0);
-    core_select::select(&arms, &mut [0; N], deadline)
+    let chosen = core_select::select(&arms, &mut [0; N], deadline);
+    if chosen.is_none()
+        && deadline == NEVER
+        && let Some(error) = interrupt::error::<Dispatch>()
+    {
+        interrupt::unwind(error);
+    }
+    chosen
 }
 
 mod sealed {

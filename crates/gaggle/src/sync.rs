@@ -8,6 +8,7 @@ use crate::chan::deadline_at;
 use crate::context::{Context, ContextError};
 use gaggle_core::chan::RecvArm;
 use gaggle_core::contract::NEVER;
+use gaggle_core::interrupt;
 use gaggle_core::select::{Arm, select};
 use gaggle_core::sync as core_sync;
 use std::fmt;
@@ -167,7 +168,8 @@ impl Semaphore {
     /// are free. They are given back when the [`Permit`] drops.
     ///
     /// # Panics
-    /// When the semaphore has fewer permits in all.
+    /// When the semaphore has fewer permits in all, and when a context that this is called under
+    /// ([`Context::run`]) ends first.
     ///
     /// # Examples
     /// ```
@@ -181,7 +183,10 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire(&self, permits: usize) -> Permit {
         self.check(permits);
-        self.shared.semaphore.acquire(permits);
+        if !self.shared.semaphore.acquire_deadline(permits, NEVER) {
+            let error = interrupt::error::<Dispatch>();
+            interrupt::unwind(error.unwrap_or(ContextError::Canceled));
+        }
         self.permit(permits)
     }
 

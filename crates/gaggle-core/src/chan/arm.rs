@@ -1,8 +1,8 @@
 //! Sending and receiving as operations of a select.
 
-use super::state::{Channel, Slot, Step};
+use super::state::{Slot, Step};
 use super::{Flavor, Receiver, RecvError, SendError, Sender};
-use crate::contract::{NEVER, Nanos, Runtime};
+use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
 use crate::select::{Arm, NO_LOCK};
 use crate::task::{Claimed, Ticket};
 use crate::wait_queue::Waiter;
@@ -51,17 +51,7 @@ impl<'a, T, R: Runtime> RecvArm<'a, T, R> {
             self.chosen.replace(false),
             "the select has not chosen this operation"
         );
-        match &self.receiver.flavor {
-            Flavor::Timed(timed) => Ok(timed.make()),
-            _ => self.slot.get_mut().take().ok_or(RecvError),
-        }
-    }
-
-    fn channel(&self) -> Option<&'a Channel<T, R>> {
-        match &self.receiver.flavor {
-            Flavor::Shared(channel) => Some(channel),
-            _ => None,
-        }
+        self.slot.get_mut().take().ok_or(RecvError)
     }
 }
 
@@ -69,20 +59,28 @@ impl<'a, T, R: Runtime> RecvArm<'a, T, R> {
 // borrowed while it waits, and is removed under the lock.
 unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
     fn lock_address(&self) -> usize {
-        self.channel()
-            .map_or(NO_LOCK, |channel| channel.guarded.address())
+        match &self.receiver.flavor {
+            Flavor::Shared(channel) => channel.guarded.address(),
+            Flavor::Timed(timed) => timed.guarded.address(),
+            Flavor::Never => NO_LOCK,
+        }
     }
 
     fn lock(&self) {
-        if let Some(channel) = self.channel() {
-            channel.guarded.lock_raw();
+        match &self.receiver.flavor {
+            Flavor::Shared(channel) => channel.guarded.lock_raw(),
+            Flavor::Timed(timed) => timed.guarded.lock_raw(),
+            Flavor::Never => {}
         }
     }
 
     unsafe fn unlock(&self) {
-        if let Some(channel) = self.channel() {
+        match &self.receiver.flavor {
             // SAFETY: the caller took it by `lock`.
-            unsafe { channel.guarded.unlock_raw() };
+            Flavor::Shared(channel) => unsafe { channel.guarded.unlock_raw() },
+            // SAFETY: as above.
+            Flavor::Timed(timed) => unsafe { timed.guarded.unlock_raw() },
+            Flavor::Never => {}
         }
     }
 
@@ -99,15 +97,20 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
     }
 
     unsafe fn try_complete(&self, now: Nanos) -> Option<Option<Claimed<R>>> {
+        // SAFETY: the arm stands in no queue, so only its owner, the caller, reaches the slot.
+        let slot = unsafe { &mut *self.slot.get() };
         let channel = match &self.receiver.flavor {
             Flavor::Shared(channel) => channel,
-            Flavor::Timed(timed) => return timed.try_take(now).then_some(None),
+            Flavor::Timed(timed) => {
+                // SAFETY: the caller holds the lock, and this reference ends with the statement.
+                let state = unsafe { timed.guarded.state() };
+                *slot = timed.take(state, now);
+                return slot.is_some().then_some(None);
+            }
             Flavor::Never => return None,
         };
         // SAFETY: the caller holds the lock, and this reference ends with the call.
         let state = unsafe { channel.guarded.state() };
-        // SAFETY: the arm stands in no queue, so only its owner, the caller, reaches the slot.
-        let slot = unsafe { &mut *self.slot.get() };
         match state.try_recv(slot) {
             Step::Done(claimed) => Some(claimed),
             Step::Closed => Some(None),
@@ -116,27 +119,52 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
     }
 
     unsafe fn enqueue(&self, ticket: Ticket<R>, token: usize) {
-        let (Some(channel), Some(slot)) = (self.channel(), NonNull::new(self.slot.get())) else {
+        // A timer's claim means "look again" (M4 of `timed`).
+        let token = match &self.receiver.flavor {
+            Flavor::Shared(_) => token,
+            Flavor::Timed(_) => TIMED_OUT,
+            Flavor::Never => return,
+        };
+        let Some(slot) = NonNull::new(self.slot.get()) else {
             return;
         };
         // SAFETY: the waiter of the wait before stands in no queue any more, so nobody sees this.
         let place = unsafe { &mut *self.waiter.get() };
         let waiter = &*place.insert(Waiter::new(ticket, token, slot));
-        // SAFETY: the caller holds the lock, and this reference ends with the call.
-        let state = unsafe { channel.guarded.state() };
-        // SAFETY: the caller holds the lock (W1) and keeps the arm until it has left (W2, W3).
-        unsafe { state.receivers.push_back(waiter) };
+        match &self.receiver.flavor {
+            Flavor::Shared(channel) => {
+                // SAFETY: the caller holds the lock, and this reference ends with the call.
+                let state = unsafe { channel.guarded.state() };
+                // SAFETY: the caller holds the lock (W1) and keeps the arm until it has left (W2, W3).
+                unsafe { state.receivers.push_back(waiter) };
+            }
+            Flavor::Timed(timed) => {
+                // SAFETY: as above, for both.
+                let state = unsafe { timed.guarded.state() };
+                // SAFETY: as above.
+                unsafe { state.waiters.push_back(waiter) };
+            }
+            Flavor::Never => {}
+        }
     }
 
     fn dequeue(&self) {
-        let Some(channel) = self.channel() else {
+        // SAFETY: only shared references to the waiter exist while it may be in a queue.
+        let Some(waiter) = (unsafe { &*self.waiter.get() }) else {
             return;
         };
-        let mut state = channel.guarded.lock();
-        // SAFETY: only shared references to the waiter exist while it may be in a queue.
-        if let Some(waiter) = unsafe { &*self.waiter.get() } {
-            // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
-            unsafe { state.receivers.remove(waiter) };
+        match &self.receiver.flavor {
+            Flavor::Shared(channel) => {
+                let mut state = channel.guarded.lock();
+                // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
+                unsafe { state.receivers.remove(waiter) };
+            }
+            Flavor::Timed(timed) => {
+                let mut state = timed.guarded.lock();
+                // SAFETY: as above.
+                unsafe { state.waiters.remove(waiter) };
+            }
+            Flavor::Never => {}
         }
     }
 

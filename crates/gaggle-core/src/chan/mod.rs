@@ -12,6 +12,7 @@ pub use arm::{RecvArm, SendArm};
 pub use error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use timed::Clock;
 
 use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
 use state::{Channel, Step, ready};
@@ -160,7 +161,7 @@ enum Flavor<T, R: Runtime> {
     /// A channel with senders.
     Shared(Arc<Channel<T, R>>),
     /// The clock.
-    Timed(Arc<Timed<T>>),
+    Timed(Arc<Timed<T, R>>),
     /// Nothing: it never becomes ready, and costs no lock. Go's nil channel.
     Never,
 }
@@ -175,14 +176,19 @@ impl<T, R: Runtime> Receiver<T, R> {
         Receiver { flavor }
     }
 
+    const fn timed(timed: Arc<Timed<T, R>>) -> Self {
+        Self::of(Flavor::Timed(timed))
+    }
+
     /// A receiver that never becomes ready and is never closed.
     pub const fn never() -> Self {
         Self::of(Flavor::Never)
     }
 
-    /// A receiver of one value, made by `make` once `at` has come; it is never closed.
-    pub fn at(at: Nanos, make: fn() -> T) -> Self {
-        Self::of(Flavor::Timed(Arc::new(Timed::new(at, 0, make))))
+    /// A receiver of one value, made by `make` once `at` has come, of the time that has passed since; it
+    /// is never closed.
+    pub fn at(at: Nanos, make: fn(Nanos) -> T) -> Self {
+        Self::timed(Arc::new(Timed::new(at, 0, make)))
     }
 
     /// A receiver of a value each `period`, from one period after now on. A slow receiver misses
@@ -190,10 +196,10 @@ impl<T, R: Runtime> Receiver<T, R> {
     ///
     /// # Panics
     /// When `period` is 0.
-    pub fn tick(period: Nanos, make: fn() -> T) -> Self {
+    pub fn tick(period: Nanos, make: fn(Nanos) -> T) -> Self {
         assert!(period > 0, "the period of a tick must be longer than zero");
         let first = R::now().saturating_add(period);
-        Self::of(Flavor::Timed(Arc::new(Timed::new(first, period, make))))
+        Self::timed(Arc::new(Timed::new(first, period, make)))
     }
 
     /// Receives the next value, parking the task while there is none.
@@ -213,8 +219,8 @@ impl<T, R: Runtime> Receiver<T, R> {
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let channel = match &self.flavor {
             Flavor::Shared(channel) => channel,
-            Flavor::Timed(timed) if timed.try_take(R::now()) => return Ok(timed.make()),
-            _ => return Err(TryRecvError::Empty),
+            Flavor::Timed(timed) => return timed.try_recv(R::now()).ok_or(TryRecvError::Empty),
+            Flavor::Never => return Err(TryRecvError::Empty),
         };
         let mut slot = None;
         let step = channel.guarded.lock().try_recv(&mut slot);
@@ -237,10 +243,10 @@ impl<T, R: Runtime> Receiver<T, R> {
     pub fn recv_deadline(&self, deadline: Nanos) -> Result<T, RecvTimeoutError> {
         match &self.flavor {
             Flavor::Shared(channel) => channel.recv(deadline),
-            Flavor::Timed(timed) => timed.recv::<R>(deadline).ok_or(RecvTimeoutError::Timeout),
+            Flavor::Timed(timed) => timed.recv(deadline).ok_or(RecvTimeoutError::Timeout),
             Flavor::Never => {
                 let ticket = crate::task::Ticket::<R>::take();
-                crate::wait_queue::wait(ticket, deadline, WaitReason::Never);
+                crate::wait_queue::wait_under_context(ticket, deadline, WaitReason::Never);
                 Err(RecvTimeoutError::Timeout)
             }
         }

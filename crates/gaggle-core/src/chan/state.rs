@@ -23,7 +23,7 @@ use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select_lock::{Guard, Guarded};
 use crate::shim::atomic::{AtomicUsize, Ordering};
 use crate::task::{Claimed, Ticket};
-use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter, wait};
+use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter, wait_under_context};
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
@@ -273,7 +273,7 @@ impl<T, R: Runtime> Channel<T, R> {
         // after it was claimed, and so taken out, or removed below (W2, W3).
         unsafe { state.senders.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline, WaitReason::ChanSend);
+        wait_under_context(ticket, deadline, WaitReason::ChanSend);
         let timed_out = ticket.token() == TIMED_OUT;
         if timed_out {
             let mut state = self.guarded.lock();
@@ -319,7 +319,7 @@ impl<T, R: Runtime> Channel<T, R> {
         // SAFETY: as in `send_waiting`.
         unsafe { state.receivers.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline, WaitReason::ChanReceive);
+        wait_under_context(ticket, deadline, WaitReason::ChanReceive);
         if ticket.token() == TIMED_OUT {
             let mut state = self.guarded.lock();
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.

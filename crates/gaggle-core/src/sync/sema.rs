@@ -14,7 +14,7 @@ use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select::Arm;
 use crate::select_lock::Guarded;
 use crate::task::{Claimed, Ticket};
-use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter, wait};
+use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter, wait, wait_under_context};
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -84,15 +84,24 @@ impl<R: Runtime> Semaphore<R> {
         self.guarded.lock().try_acquire(permits)
     }
 
-    /// Acquires `permits`, parking the task until it is its turn and they are there.
+    /// Acquires `permits`, parking the task until it is its turn and they are there. The end of a context
+    /// that the task runs under does not end this.
     pub fn acquire(&self, permits: usize) {
-        let acquired = self.acquire_deadline(permits, NEVER);
+        let acquired = self.acquire_by(permits, NEVER, |ticket| {
+            wait(ticket, NEVER, WaitReason::Semaphore);
+        });
         debug_assert!(acquired, "no deadline can have come");
     }
 
-    /// As [`Semaphore::acquire`], until `deadline` at most. `false`: it came first, and no permit was
-    /// acquired.
+    /// As [`Semaphore::acquire`], until `deadline` or the end of a context that the task runs under.
+    /// `false`: that came first, and no permit was acquired.
     pub fn acquire_deadline(&self, permits: usize, deadline: Nanos) -> bool {
+        self.acquire_by(permits, deadline, |ticket| {
+            wait_under_context(ticket, deadline, WaitReason::Semaphore);
+        })
+    }
+
+    fn acquire_by(&self, permits: usize, deadline: Nanos, wait: impl FnOnce(Ticket<R>)) -> bool {
         let mut state = self.guarded.lock();
         if state.try_acquire(permits) {
             return true;
@@ -106,7 +115,7 @@ impl<R: Runtime> Semaphore<R> {
         // after it was claimed, and so taken out, or removed below (W2, W3).
         unsafe { state.waiters.push_back(&waiter) };
         drop(state);
-        wait(ticket, deadline, WaitReason::Semaphore);
+        wait(ticket);
         let acquired = ticket.token() != TIMED_OUT;
         if !acquired {
             self.leave(&waiter);

@@ -8,9 +8,10 @@
 #![allow(dead_code, reason = "each test uses its part of the model")]
 
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, TIMED_OUT};
+use gaggle_core::interrupt::Interrupt;
 use gaggle_core::lock::RawLock;
 use gaggle_core::task::{Task, Ticket};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 
 #[cfg(not(loom))]
 use std::{
@@ -89,12 +90,14 @@ fn new_record() -> &'static Record {
 std::thread_local! {
     static RECORD: &'static Record = new_record();
     static RANDOM: AtomicU64 = const { AtomicU64::new(1) };
+    static INTERRUPT: Cell<*const Interrupt> = const { Cell::new(std::ptr::null()) };
 }
 
 #[cfg(loom)]
 loom::thread_local! {
     static RECORD: &'static Record = new_record();
     static RANDOM: AtomicU64 = AtomicU64::new(1);
+    static INTERRUPT: Cell<*const Interrupt> = Cell::new(std::ptr::null());
 }
 
 fn record() -> &'static Record {
@@ -143,6 +146,14 @@ impl Runtime for Model {
         record.changed.notify_one();
     }
 
+    fn interrupt() -> *const Interrupt {
+        INTERRUPT.with(Cell::get)
+    }
+
+    fn set_interrupt(interrupt: *const Interrupt) {
+        INTERRUPT.with(|own| own.set(interrupt));
+    }
+
     fn yield_now() {
         thread::yield_now();
     }
@@ -169,7 +180,7 @@ impl Runtime for Model {
         unreachable!("no algorithm tested on the model starts a timer")
     }
 
-    fn timer_stop(_timer: &()) -> bool {
+    fn timer_stop(_timer: &()) -> Option<(SpawnOptions, Entry)> {
         unreachable!("no algorithm tested on the model starts a timer")
     }
 

@@ -81,8 +81,10 @@ fn wait_for(
         let Some(watch) = Watch::open(pid, 0) else {
             return in_long_call(|| call(true));
         };
-        if watch.wait(g, NEVER) != Wait::Ready {
-            return in_long_call(|| call(true));
+        match watch.wait(g, NEVER) {
+            Wait::Ready => {}
+            Wait::Ended(error) => return super::ended(error),
+            _ => return in_long_call(|| call(true)),
         }
     }
 }

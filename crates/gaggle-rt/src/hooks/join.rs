@@ -10,11 +10,13 @@
 use super::child::{THREAD, Watch};
 use super::clocks;
 use super::real::reals;
+use crate::Green;
 use crate::blocking::in_long_call;
 use crate::g::G;
 use crate::netpoll::Wait;
 use crate::sched;
 use gaggle_core::contract::{NEVER, Nanos};
+use gaggle_core::interrupt;
 use libc::{c_int, c_void, clockid_t, pthread_t, timespec};
 
 type Value = *mut *mut c_void;
@@ -43,7 +45,8 @@ fn wait_for_end(g: &'static G, thread: pthread_t, deadline: Nanos) -> bool {
     if number() != own {
         return true; // J1: it has ended
     }
-    !matches!(watch.wait(g, deadline), Wait::Unpollable | Wait::Closed)
+    let outcome = interrupt::shielded::<Green, _>(|| watch.wait(g, deadline)); // K4: a foreign join
+    !matches!(outcome, Wait::Unpollable | Wait::Closed)
 }
 
 /// Joins after waiting parked; `real` does the joining, or the waiting where that cannot be.

@@ -8,6 +8,11 @@
 //! - K2: on a goroutine a hook answers what the kernel would answer a thread: the same results, the
 //!   same errno; only the waiting is ours.
 //! - K3: a hook never allocates but on a goroutine, and never panics.
+//! - K4: a wait for a descriptor, a poll or a sleep ends with a context that the goroutine runs under
+//!   ([`gaggle_core::interrupt`]). Its call answers ECANCELED or ETIMEDOUT, never EINTR, after which std
+//!   and many others call again; and only where it would have waited. What was transferred before is
+//!   answered first, as at a time-out. A sleep ends early, with nothing left of it. Locks, joins and
+//!   semaphores of others wait on: C would go on as if it had what it waited for.
 //!
 //! Signals that are not an instruction's own fault are blocked on Ms, so no user handler runs on a
 //! goroutine, and a hook need not ask.
@@ -49,6 +54,7 @@ mod wait_table;
 
 use crate::g::G;
 use crate::netpoll::{self, Direction, Wait};
+use gaggle_core::context::ContextError;
 use gaggle_core::contract::{NEVER, Nanos};
 use gaggle_sys::call;
 use gaggle_sys::glibc::sync_objects::SyncObjects;
@@ -191,7 +197,16 @@ fn park_for(
         Wait::TimedOut => Some(failure(libc::EAGAIN)),
         Wait::Closed => Some(failure(libc::EBADF)),
         Wait::Unpollable => Some(UNPOLLABLE),
+        Wait::Ended(error) => Some(ended(error)),
     }
+}
+
+/// What a call answers whose wait the end of a context has ended (K4).
+fn ended(error: ContextError) -> isize {
+    failure(match error {
+        ContextError::Canceled => libc::ECANCELED,
+        ContextError::DeadlineExceeded => libc::ETIMEDOUT,
+    })
 }
 
 /// What [`park_for`] answers for a descriptor that cannot be polled: no errno of the kernel's.

@@ -2,11 +2,13 @@
 
 use super::answer_int;
 use super::sleep::is_valid;
+use crate::Green;
 use crate::blocking::in_call;
 use crate::g::G;
 use crate::netpoll::{self, Counted, Direction, Wait, Waiter};
 use crate::sched;
 use gaggle_core::contract::{NEVER, Nanos};
+use gaggle_core::interrupt;
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::raw;
 use gaggle_sys::clock;
@@ -74,7 +76,7 @@ pub fn park_until_any(
         let counted = Counted::new();
         let mut edge = false;
         let mut unpollable = false;
-        let ticket = Ticket::of(g.as_task());
+        let ticket = Ticket::<Green>::of(g.as_task());
         for (waiter, fd, direction, observed) in &mut waits {
             let waiter = waiter.insert(Waiter::new(ticket));
             // SAFETY: the vector does not change until `leave` below.
@@ -84,9 +86,10 @@ pub fn park_until_any(
                 Err(_) => unpollable = true,
             }
         }
+        let mut ended = None;
         if !edge && !unpollable {
             g.wait.begin(gaggle_core::contract::WaitReason::Io);
-            sched::park_until(g, ticket, deadline);
+            ended = interrupt::park(ticket, deadline);
         } else if !ticket.cancel() {
             sched::park(g); // T2: somebody claimed the wait
         }
@@ -98,6 +101,9 @@ pub fn park_until_any(
         drop(counted);
         if unpollable {
             return Parked::Unpollable;
+        }
+        if let Some(error) = ended {
+            return Parked::Answer(super::ended(error));
         }
     }
 }

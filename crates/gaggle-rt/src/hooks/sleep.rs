@@ -1,18 +1,38 @@
 //! Sleeping and yielding.
 
 use super::{answer_int, failure};
+use crate::Green;
 use crate::sched;
 use gaggle_core::contract::{Nanos, WaitReason};
+use gaggle_core::interrupt;
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::raw;
 use gaggle_sys::clock;
 use libc::{c_int, c_uint, clockid_t, timespec};
 
-/// Parks the calling goroutine until `deadline`.
-fn park_until(g: &'static crate::g::G, deadline: Nanos) {
-    let ticket = Ticket::of(g.as_task());
+/// Parks the calling goroutine until `deadline`, or until a context that it runs under ends; whether it
+/// slept to the end.
+fn park_until(g: &'static crate::g::G, deadline: Nanos) -> bool {
+    let ticket = Ticket::<Green>::of(g.as_task());
     g.wait.begin(WaitReason::Sleep);
-    sched::park_until(g, ticket, deadline);
+    interrupt::park(ticket, deadline).is_none()
+}
+
+/// Answers that a sleep has ended early (K4), with nothing left: a caller that sleeps for the rest
+/// must not begin again.
+///
+/// # Safety
+/// `remaining` is null or writable.
+unsafe fn cut_short(remaining: *mut timespec) -> isize {
+    if !remaining.is_null() {
+        let nothing = timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the caller's contract.
+        unsafe { remaining.write(nothing) };
+    }
+    failure(libc::EINTR)
 }
 
 /// Whether the kernel would take this time.
@@ -30,8 +50,11 @@ pub unsafe extern "C" fn nanosleep(time: *const timespec, remaining: *mut timesp
     let wanted = unsafe { time.as_ref() };
     match (sched::current(), wanted) {
         (Some(g), Some(wanted)) if is_valid(wanted) => {
-            park_until(g, clock::now().saturating_add(clock::nanos_of(wanted)));
-            0
+            if park_until(g, clock::now().saturating_add(clock::nanos_of(wanted))) {
+                return 0;
+            }
+            // SAFETY: the caller's contract.
+            answer_int(unsafe { cut_short(remaining) })
         }
         // SAFETY: the caller's contract is the system call's.
         _ => answer_int(unsafe {
@@ -66,8 +89,12 @@ pub unsafe extern "C" fn clock_nanosleep(
                 (true, libc::CLOCK_MONOTONIC) => nanos,
                 (true, _) => now.saturating_add(nanos.saturating_sub(clock::wall())),
             };
-            park_until(g, deadline);
-            0
+            if park_until(g, deadline) || flags & libc::TIMER_ABSTIME != 0 {
+                // One that sleeps until a point of time would begin again for ever.
+                return 0;
+            }
+            // SAFETY: the caller's contract.
+            -(unsafe { cut_short(remaining) } as c_int)
         }
         _ => {
             let arguments = [
@@ -92,7 +119,9 @@ pub unsafe extern "C" fn clock_nanosleep(
 pub unsafe extern "C" fn usleep(microseconds: c_uint) -> c_int {
     let nanos = u64::from(microseconds) * 1_000;
     match sched::current() {
-        Some(g) => park_until(g, clock::now() + nanos),
+        Some(g) => {
+            park_until(g, clock::now() + nanos);
+        }
         None => clock::sleep(nanos),
     }
     0
