@@ -66,13 +66,21 @@ pub fn version_of(package: &str) -> &'static str {
     version.expect("the package is in the lock file")
 }
 
+/// Lets this process have as many descriptors as it may.
+///
+/// # Panics
+/// If the system refuses.
+pub fn raise_descriptor_limit() {
+    rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be raised");
+}
+
 /// Opens the address that a server is to listen on, and says so on the standard error; the limit of
 /// descriptors is raised first.
 ///
 /// # Panics
 /// If the address is taken.
 pub fn listen(options: &Options) -> TcpListener {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be raised");
+    raise_descriptor_limit();
     let address = options.address.as_deref().unwrap_or("127.0.0.1:0");
     let listener = TcpListener::bind(address).expect("the address is free");
     eprintln!("READY {}", listener.local_addr().expect("it is bound"));

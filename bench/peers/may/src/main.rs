@@ -1,0 +1,73 @@
+//! `peer-may WORKLOAD [--n N] [--procs P] [--tasks T] [--variant V] [--addr A] [--secs S]`: the bench's
+//! workloads on may's stackful coroutines, with its own channels and locks, and may_minihttp for HTTP.
+//!
+//! may has no bounded channel: `unbounded` in the variant says that its senders never wait, so that its
+//! memory compares with nobody's. The measuring code runs in a coroutine. Status 3: there is no such
+//! workload or variant.
+
+mod channels;
+mod compute;
+mod latency;
+mod locks;
+mod servers;
+mod tasks;
+
+use may::coroutine::Builder;
+use may::go;
+use peer_common::{Options, Report, Workload, version_of};
+use std::process::ExitCode;
+
+/// What does a workload; `None`: it has no such variant.
+type Run = fn(&Options) -> Option<Report>;
+
+/// The stack of the coroutine that measures, in words.
+const MEASURING_STACK_WORDS: usize = 1 << 16;
+
+/// How many stacks are kept for reuse; with may's own 100, trees and batches would measure `mmap`.
+const STACKS_KEPT: usize = 20_000;
+
+const fn workload(name: &'static str, size: u64, processors: usize, run: Run) -> Workload<Run> {
+    Workload {
+        name,
+        size,
+        processors,
+        run,
+    }
+}
+
+const WORKLOADS: &[Workload<Run>] = &[
+    workload("spawn", 200_000, 0, tasks::spawn),
+    workload("yield", 5_000_000, 1, tasks::yield_now_twice),
+    workload("sleepers", 10_000, 0, tasks::sleepers),
+    workload("parked", 10_000, 0, tasks::parked),
+    workload("noop", 1, 0, tasks::noop),
+    workload("pingpong", 1_000_000, 0, channels::pingpong),
+    workload("chan_spsc", 10_000_000, 0, channels::spsc),
+    workload("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
+    workload("select", 2_000_000, 1, channels::select),
+    workload("select_buf", 2_000_000, 1, channels::select),
+    workload("workerpool", 1_000_000, 0, channels::worker_pool),
+    workload("pipeline", 1_000_000, 0, channels::pipeline),
+    workload("mutex", 10_000_000, 2, locks::mutex),
+    workload("rwmutex", 10_000_000, 2, locks::rw_lock),
+    workload("fib", 32, 0, compute::fibonacci),
+    workload("nqueens", 11, 0, compute::queens),
+    workload("hogs", 100, 2, latency::hogs),
+    workload("blocking", 100, 2, latency::blocking),
+    workload("http_hello", 0, 1, servers::http_hello),
+    workload("http_db", 0, 1, servers::http_db),
+    workload("echo", 0, 1, servers::echo),
+];
+
+fn main() -> ExitCode {
+    peer_common::main("may", WORKLOADS, |run, options| {
+        may::config()
+            .set_workers(options.processors)
+            .set_pool_capacity(STACKS_KEPT);
+        let options = options.clone();
+        let builder = Builder::new().stack_size(MEASURING_STACK_WORDS);
+        let measured = go!(builder, move || run(&options)).expect("a coroutine can be started");
+        let report = measured.join().expect("no panic")?;
+        Some(report.of_version(version_of("may")))
+    })
+}

@@ -1,0 +1,74 @@
+//! `peer-threads WORKLOAD [--n N] [--procs P] [--tasks T] [--variant V] [--addr A] [--secs S]`: the bench's
+//! workloads on plain OS threads: crossbeam's channels, std's locks (by variant parking_lot's), and for the
+//! trees that compute, rayon.
+//!
+//! On one processor the process is pinned to one core. Status 3: there is no such workload or variant.
+
+mod channels;
+mod compute;
+mod latency;
+mod locks;
+mod servers;
+mod tasks;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use peer_common::{Options, Report, Workload};
+use std::process::ExitCode;
+
+/// What does a workload; `None`: it has no such variant.
+type Run = fn(&Options) -> Option<Report>;
+
+const fn workload(name: &'static str, size: u64, processors: usize, run: Run) -> Workload<Run> {
+    Workload {
+        name,
+        size,
+        processors,
+        run,
+    }
+}
+
+const WORKLOADS: &[Workload<Run>] = &[
+    workload("spawn", 50_000, 0, tasks::spawn),
+    workload("yield", 500_000, 1, tasks::yield_now),
+    workload("sleepers", 10_000, 0, tasks::sleepers),
+    workload("parked", 10_000, 0, tasks::parked),
+    workload("noop", 1, 0, tasks::noop),
+    workload("pingpong", 200_000, 0, channels::pingpong),
+    workload("chan_spsc", 10_000_000, 0, channels::spsc),
+    workload("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
+    workload("select", 400_000, 1, channels::select_rendezvous),
+    workload("select_buf", 400_000, 1, channels::select_buffered),
+    workload("workerpool", 1_000_000, 0, channels::worker_pool),
+    workload("pipeline", 200_000, 0, channels::pipeline),
+    workload("mutex", 10_000_000, 2, locks::mutex),
+    workload("rwmutex", 10_000_000, 2, locks::rw_lock),
+    workload("fib", 32, 0, compute::fibonacci),
+    workload("nqueens", 11, 0, compute::queens),
+    workload("hogs", 100, 2, latency::hogs),
+    workload("blocking", 100, 2, latency::blocking),
+    workload("echo", 0, 1, servers::echo),
+];
+
+fn main() -> ExitCode {
+    peer_common::main("threads", WORKLOADS, |run, options| {
+        if options.processors == 1 {
+            pin();
+        }
+        // The measuring code is a thread like the others.
+        let options = options.clone();
+        let measured = std::thread::spawn(move || run(&options));
+        measured.join().expect("no panic")
+    })
+}
+
+/// Keeps this process's threads, those to come too, on the first core that it may use.
+fn pin() {
+    let own = Pid::from_raw(0);
+    let allowed = sched_getaffinity(own).expect("it is our own");
+    let first = (0..CpuSet::count()).find(|core| allowed.is_set(*core) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(first.expect("a core runs this"))
+        .expect("it fits a set");
+    sched_setaffinity(own, &one).expect("it is among those allowed");
+}
