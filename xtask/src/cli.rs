@@ -16,6 +16,7 @@ Commands:
   tidy   checks crate and layer arrows, module docs, file sizes, and the documents' links
   ci     runs every check that a change must pass, as .ci/run does
   stress runs everything at once on goroutines, for minutes, on three allocators
+  bench  measures Gaggle beside Go, tokio, may and plain threads, and writes tables and plots
   help   prints this
 
 `cargo xtask COMMAND --help` says more about one of them.";
@@ -78,6 +79,8 @@ pub enum Request {
     ListSteps,
     /// Run the stress programs.
     Stress(Stress),
+    /// Run the bench's harness with these arguments, which it reads itself.
+    Bench(Vec<OsString>),
     /// Run the named steps of `ci`, or all of them if none is named.
     Ci {
         /// Names of steps, each known to [`ci::steps`].
@@ -110,6 +113,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
         },
         Some("ci") => parse_ci(&mut parser),
         Some("stress") => parse_stress(&mut parser),
+        Some("bench") => {
+            let arguments = parser.raw_args().map_err(wrong)?;
+            Ok(Request::Bench(arguments.collect()))
+        }
         _ => Err(Failure::new(format!(
             "no command named {}",
             command.display()
@@ -263,6 +270,13 @@ mod tests {
                 .unwrap_err()
                 .contains("soon")
         );
+    }
+
+    #[test]
+    fn the_harness_of_the_bench_reads_its_arguments_itself() {
+        let words = ["pingpong", "--quick", "--help"].map(OsString::from);
+        let expected = Ok(Request::Bench(words.to_vec()));
+        assert_eq!(parsed("bench pingpong --quick --help"), expected);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! - [`tidy`] keeps the rules that no compiler knows: which crate may know which, where assembly and
 //!   system calls live, that every module says what it is, that documents link what exists.
 //! - [`ci`] runs everything that must hold before a change is accepted, step by step.
+//! - [`bench`] hands over to the harness that compares with the peers.
 //! - [`cli`] reads the command line.
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod ci;
 pub mod cli;
 pub mod failure;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use xtask::bench;
 use xtask::ci;
 use xtask::cli::{self, Request};
 use xtask::failure::Failure;
@@ -44,6 +45,7 @@ fn run(request: Request) -> Result<bool, Failure> {
             }
             Ok(true)
         }
+        Request::Bench(arguments) => bench::run(&workspace_root()?, &arguments),
         Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),
     }

@@ -243,7 +243,7 @@ fn load(_: &Path) -> Result<Plan, Failure> {
         Task::new(&format!("{run} -- --seconds 15"), 10)
     };
     let mut tasks = vec![
-        Task::new(&format!("cargo fmt {manifest} --check"), 5),
+        Task::new(&format!("cargo fmt --all {manifest} --check"), 5),
         Task::new(
             &format!("cargo clippy {manifest} --release --all-targets -- -D warnings"),
             15,
@@ -305,9 +305,9 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
     let manifest = "--manifest-path bench/Cargo.toml";
     let program = format!("cargo run {manifest} --release --quiet --bin gaggle-bench --");
     run([
-        Task::new(&format!("cargo fmt {manifest} --check"), 5),
+        Task::new(&format!("cargo fmt --all {manifest} --check"), 5),
         Task::new(
-            &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
+            &format!("cargo clippy {manifest} --workspace --all-targets -- -D warnings"),
             15,
         ),
         Task::new(
@@ -316,6 +316,10 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
         ),
         Task::new(
             "cargo clippy --workspace --manifest-path bench/peers/Cargo.toml --all-targets -- -D warnings",
+            15,
+        ),
+        Task::new(
+            &format!("cargo test {manifest} --profile tool -p gaggle-bench-harness"),
             15,
         ),
         Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),

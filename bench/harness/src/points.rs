@@ -1,0 +1,135 @@
+//! One thing to measure: a case with every number filled in.
+
+use crate::cases::{Axis, CASES, Case, Contender, Kind, SWEEPS};
+use crate::options::Options;
+
+/// One row of the table, or one place on a curve.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The row's name; with the contender's label it names a series of figures.
+    pub id: String,
+    /// The case.
+    pub case: Case,
+    /// `--n`, if any.
+    pub size: u64,
+    /// `--procs`.
+    pub procs: u64,
+    /// `--tasks`, or connections, if any.
+    pub tasks: Option<u64>,
+    /// The curve and the load.
+    pub sweep: Option<(&'static str, u64)>,
+    /// Whether the sizes are the small ones.
+    pub quick: bool,
+}
+
+impl Point {
+    /// What the contender's program is called with.
+    pub fn arguments(&self, contender: &Contender) -> Vec<String> {
+        let mut arguments = vec![match self.case.kind {
+            Kind::Startup => "noop".to_owned(),
+            _ => self.case.workload.to_owned(),
+        }];
+        let mut put = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        put("--procs", self.procs.to_string());
+        put("--variant", contender.variant.to_owned());
+        if self.size > 0 {
+            put("--n", (self.size / contender.divisor).max(1).to_string());
+        }
+        if let (Kind::Program, Some(tasks)) = (self.case.kind, self.tasks) {
+            put("--tasks", tasks.to_string());
+        }
+        if self.quick && self.case.workload == "sleepers" {
+            put("--secs", "2".to_owned());
+        }
+        arguments
+    }
+}
+
+/// Everything that the command line asks for, in the order of the tables.
+pub fn points(options: &Options) -> Vec<Point> {
+    if options.sweep {
+        return sweep_points(options);
+    }
+    let mut points = Vec::new();
+    for case in CASES.iter().filter(|case| options.wants(case.workload)) {
+        let tasks: Vec<Option<u64>> = if case.tasks.is_empty() {
+            vec![None]
+        } else {
+            case.tasks.iter().copied().map(Some).collect()
+        };
+        for &procs in case.procs {
+            for &tasks in &tasks {
+                points.push(point(case, options.quick, procs, tasks));
+            }
+        }
+    }
+    points
+}
+
+fn size(case: &Case, quick: bool) -> u64 {
+    if quick { case.sizes.1 } else { case.sizes.0 }
+}
+
+fn point(case: &Case, quick: bool, procs: u64, tasks: Option<u64>) -> Point {
+    let mut id = case.workload.to_owned();
+    if !case.variant.is_empty() {
+        id = format!("{id} {}", case.variant);
+    }
+    match (case.kind, tasks) {
+        (Kind::Http | Kind::Echo, Some(connections)) => id = format!("{id} c={connections}"),
+        (_, Some(tasks)) => id = format!("{id} tasks={tasks}"),
+        (_, None) => {}
+    }
+    if case.procs.len() > 1 {
+        id = format!("{id} procs={procs}");
+    }
+    Point {
+        id,
+        case: *case,
+        size: size(case, quick),
+        procs,
+        tasks,
+        sweep: None,
+        quick,
+    }
+}
+
+fn sweep_points(options: &Options) -> Vec<Point> {
+    let wanted = SWEEPS
+        .iter()
+        .filter(|sweep| options.wants(sweep.name) || options.wants(sweep.case.workload));
+    let mut points = Vec::new();
+    for sweep in wanted {
+        let loads = sweep
+            .loads
+            .iter()
+            .filter(|&&load| !options.quick || load <= sweep.quick_max);
+        for &load in loads {
+            let procs = sweep.case.procs.first().copied().unwrap_or(1);
+            let point = Point {
+                id: format!("{} {load}", sweep.name),
+                case: sweep.case,
+                size: size(&sweep.case, options.quick),
+                procs,
+                tasks: None,
+                sweep: Some((sweep.name, load)),
+                quick: options.quick,
+            };
+            points.push(match sweep.axis {
+                Axis::Tasks => Point {
+                    size: load,
+                    ..point
+                },
+                Axis::Connections => Point {
+                    tasks: Some(load),
+                    ..point
+                },
+                Axis::Procs => Point {
+                    procs: load,
+                    ..point
+                },
+            });
+        }
+    }
+    points
+}

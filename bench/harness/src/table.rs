@@ -1,0 +1,220 @@
+//! The comparison in words: a Markdown page, and lines of JSON.
+
+use crate::cases::Metric;
+use crate::results::{Results, Row, Series, Spread};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// From this share on, a row says that others used the processors while it was measured.
+const FOREIGN_NOTED: f64 = 0.05;
+
+/// The whole page.
+pub fn markdown(results: &Results, plots: &[String]) -> String {
+    let mut page = String::from("# Gaggle beside its peers\n\n");
+    head(&mut page, results);
+    summary(&mut page, results);
+    for plot in plots {
+        let name = plot.trim_end_matches(".svg").replace('_', " ");
+        writeln!(page, "![{name}]({plot})").expect("a string takes everything");
+    }
+    let (rows, places): (Vec<_>, Vec<_>) = results.rows.iter().partition(|row| row.sweep.is_none());
+    table(&mut page, "Table", &rows);
+    table(&mut page, "Curves", &places);
+    page
+}
+
+fn head(page: &mut String, results: &Results) {
+    let said = |key: &str| results.machine.get(key).and_then(Value::as_str);
+    let unknown = "unknown";
+    let mut put = |text: std::fmt::Arguments| page.write_fmt(text).expect("a string takes it");
+    put(format_args!(
+        "Measured on {} ({} processors, {}), {}, {}, {}; Gaggle at commit {}.\n\n",
+        said("processor").unwrap_or(unknown),
+        said("processors").unwrap_or(unknown),
+        said("memory").unwrap_or(unknown),
+        said("kernel").unwrap_or(unknown),
+        said("libc").unwrap_or(unknown),
+        said("rustc").unwrap_or(unknown),
+        said("commit").unwrap_or(unknown),
+    ));
+    let versions: BTreeSet<_> = results
+        .rows
+        .iter()
+        .flat_map(|row| &row.series)
+        .map(|series| {
+            let words: Vec<_> = series.version.split(' ').collect();
+            words[..words.len().saturating_sub(1)].join(" ")
+        })
+        .filter(|version| version.split(' ').nth(1).is_some_and(|ver| !ver.is_empty()))
+        .collect();
+    let versions: Vec<_> = versions.into_iter().collect();
+    put(format_args!("Versions: {}.\n\n", versions.join(", ")));
+    if results.rows.iter().any(|row| row.quick) {
+        put(format_args!(
+            "**A quick run**: small sizes, so the figures are rougher than those of a whole one.\n\n"
+        ));
+    }
+    put(format_args!(
+        "Each figure is the median of its repetitions, with the least and the most behind it; the runs of \
+         one row took turns. \"Ours is\" says how many times as good Gaggle's median is (above 1: better), \
+         with the least and the most within one repetition. A star: other processes used more than {}% of \
+         the processors meanwhile. `cargo xtask bench` measures it again.\n\n",
+        FOREIGN_NOTED * 100.0
+    ));
+}
+
+/// In how many rows ours is first, and who is elsewhere.
+fn summary(page: &mut String, results: &Results) {
+    let compared: Vec<_> = results
+        .rows
+        .iter()
+        .filter(|row| row.sweep.is_none() && row.series.len() > 1)
+        .filter_map(|row| Some((row, row.first(row.metrics.first()?)?)))
+        .collect();
+    let first = compared
+        .iter()
+        .filter(|(_, first)| first.label.starts_with("gaggle"))
+        .count();
+    writeln!(
+        page,
+        "Ours is first in {first} of {} rows by the row's first figure.\n",
+        compared.len()
+    )
+    .expect("a string takes everything");
+}
+
+fn table(page: &mut String, title: &str, rows: &[&Row]) {
+    if rows.is_empty() {
+        return;
+    }
+    let mut put = |text: String| {
+        page.push_str(&text);
+        page.push('\n');
+    };
+    put(format!("\n## {title}\n"));
+    put("| workload | figure | contender | median | least .. most | ours is |".to_owned());
+    put("|---|---|---|---:|---:|---:|".to_owned());
+    for row in rows {
+        let star = if row.foreign > FOREIGN_NOTED {
+            " *"
+        } else {
+            ""
+        };
+        for metric in &row.metrics {
+            for series in &row.series {
+                let Some(spread) = series.spread(metric.key) else {
+                    continue;
+                };
+                put(format!(
+                    "| {}{star} | {} ({}) | {}{} | {} | {} .. {} | {} |",
+                    row.id,
+                    metric.name,
+                    metric.unit,
+                    series.label,
+                    remark(row, series),
+                    number(spread.median),
+                    number(spread.min),
+                    number(spread.max),
+                    ratio(row, series, metric).map_or("-".to_owned(), |ratio| format!(
+                        "{:.2} ({:.2} .. {:.2})",
+                        ratio.median, ratio.min, ratio.max
+                    )),
+                ));
+            }
+        }
+    }
+}
+
+/// What the contender does otherwise: its variant, if it is none that was asked for, and its size, if
+/// it is another than ours.
+fn remark(row: &Row, series: &Series) -> String {
+    let mut remarks = Vec::new();
+    let variant = series.version.rsplit(' ').next().unwrap_or_default();
+    let told = ["", "default"].contains(&variant)
+        || series.label.contains(variant)
+        || row.id.contains(variant);
+    if !told {
+        remarks.push(variant.to_owned());
+    }
+    let our_size = row.ours().and_then(|ours| ours.size);
+    if let (Some(ours), Some(size)) = (our_size, series.size)
+        && ours != size
+    {
+        remarks.push(format!("n={size}"));
+    }
+    match remarks.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", remarks.join(", ")),
+    }
+}
+
+fn ratio(row: &Row, series: &Series, metric: &Metric) -> Option<Spread> {
+    let ours = row.ours()?;
+    if series.label == ours.label {
+        return None;
+    }
+    series.ratio(ours, metric)
+}
+
+/// Three digits, which is more than a spread leaves of a figure.
+pub fn number(figure: f64) -> String {
+    let size = figure.abs();
+    let digits = match size {
+        _ if size >= 100.0 => 0,
+        _ if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{figure:.digits$}");
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        let left = whole.len() - index;
+        if index > 0 && left.is_multiple_of(3) && digit != '-' && !grouped.ends_with('-') {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    match rest {
+        "" => grouped,
+        _ => format!("{grouped}.{rest}"),
+    }
+}
+
+/// A line for every row, key and contender.
+pub fn json_lines(results: &Results) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in &results.rows {
+        for metric in &row.metrics {
+            for series in &row.series {
+                let Some(spread) = series.spread(metric.key) else {
+                    continue;
+                };
+                let ratio = ratio(row, series, metric);
+                let line = json!({
+                    "case": row.id, "key": metric.key, "unit": metric.unit, "quick": row.quick,
+                    "contender": series.label, "repetitions": series.repetitions(),
+                    "median": spread.median, "min": spread.min, "max": spread.max,
+                    "ours_is": ratio.map(|ratio| ratio.median),
+                    "ours_is_min": ratio.map(|ratio| ratio.min),
+                    "ours_is_max": ratio.map(|ratio| ratio.max),
+                    "foreign": row.foreign,
+                });
+                lines.push(line.to_string());
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_and_groups() {
+        let texts = [0.123, 5.678, 12.34, 123.4, 1234.5, 1_234_567.0].map(number);
+        assert_eq!(texts, ["0.12", "5.68", "12.3", "123", "1,234", "1,234,567"]);
+        assert_eq!(number(-1234.0), "-1,234");
+    }
+}
