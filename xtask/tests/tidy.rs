@@ -421,3 +421,13 @@ fn contracts_name_tests_that_exist_or_a_reason() {
         ]
     );
 }
+
+#[test]
+fn an_example_that_is_not_listed_is_reported() {
+    let tree = Tree::new(&[CORE]);
+    tree.write("examples/README.md", "[`listed`](listed.rs)\n");
+    tree.write("examples/listed.rs", "//! One.\nfn main() {}\n");
+    tree.write("examples/other.rs", "//! Other.\nfn main() {}\n");
+    tree.write("examples/support/mod.rs", "//! What they share.\n");
+    assert_only(&tree.errors(), "examples/other.rs:0: examples/README.md");
+}

@@ -131,14 +131,15 @@ impl Outlet {
         &self.flow
     }
 
-    /// Ends this outlet. If it was the last, waits for the ends of all goroutines. To be called when
-    /// the input has ended, or after [`Flow::fail`].
+    /// Ends this outlet. If it was the last, or the pipeline was cut, waits for the ends of all
+    /// goroutines: then nobody holds them up. To be called when the input has ended, or after
+    /// [`Flow::fail`].
     pub(super) fn finish(self) -> Result<(), Cause> {
         let flow = Arc::clone(&self.flow);
         let verdict = flow.verdict();
         drop(self);
         // Acquire: pairs with the Release in the drops of the others.
-        if flow.outlets.load(Ordering::Acquire) == 0 {
+        if verdict.is_err() || flow.outlets.load(Ordering::Acquire) == 0 {
             flow.join();
         }
         verdict

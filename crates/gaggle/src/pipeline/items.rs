@@ -40,8 +40,8 @@ impl<T> Items<T> {
     }
 
     /// Says whether all values have come, once the iterator has ended; before, the pipeline ends here.
-    /// Blocks this goroutine (never its OS thread) until, if no other consumer is left, all goroutines
-    /// of the pipeline have ended.
+    /// Blocks this goroutine (never its OS thread) until, if the pipeline failed or no other consumer is
+    /// left, all its goroutines have ended.
     ///
     /// # Errors
     /// The first error of a stage, or why the context has ended, if it has before the values did.

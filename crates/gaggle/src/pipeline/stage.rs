@@ -388,13 +388,14 @@ impl<T: Send + 'static> Stage<T> {
     }
 
     /// The sink that calls `f` with each value, on the caller. Blocks this goroutine (never its OS
-    /// thread) until the pipeline has ended and, if no other consumer is left, its goroutines have.
+    /// thread) until the pipeline has ended and, if it failed or no other consumer is left, its
+    /// goroutines have.
     ///
     /// # Errors
     /// The first error of a stage, or why the context has ended, unless all values had come before.
     ///
     /// # Panics
-    /// With the panic of a stage, or of `f`.
+    /// With the panic of a stage (of several consumers, one; the others get an error), or of `f`.
     pub fn for_each(self, mut f: impl FnMut(T)) -> Result<(), Cause> {
         let mut items = self.items();
         items.by_ref().for_each(&mut f);
