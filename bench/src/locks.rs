@@ -1,9 +1,12 @@
-//! std's locks, contended.
+//! Locks, contended.
+//!
+//! The variant `std` is the same with std's lock, which works on goroutines as it is.
 
-use crate::options::Options;
+use crate::options::{DEFAULT_VARIANT, Options};
 use crate::report::Report;
+use gaggle::sync::{Mutex, RwLock};
 use std::hint::black_box;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How many tasks contend unless `--tasks` says otherwise.
@@ -11,59 +14,96 @@ const TASKS: u64 = 8;
 
 /// T tasks that lock, add one and unlock, N times in all.
 pub fn mutex(options: &Options) -> Option<Report> {
-    options.default_only()?;
-    let tasks = options.tasks.unwrap_or(TASKS);
-    let each = options.size() / tasks;
-    let counter = Arc::new(Mutex::new(0u64));
-    let begin = Instant::now();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| {
-            let counter = Arc::clone(&counter);
-            gaggle::go(move || {
-                for _ in 0..each {
-                    *counter.lock().expect("no panic") += 1;
-                }
-            })
-        })
-        .collect();
-    for handle in handles {
-        handle.join().expect("no panic");
+    match options.variant.as_str() {
+        DEFAULT_VARIANT => {
+            let counter = Arc::new(Mutex::new(0u64));
+            let report = contend(options, |_| {
+                let counter = Arc::clone(&counter);
+                move |_| *counter.lock() += 1
+            });
+            assert_eq!(*counter.lock(), operations(options));
+            Some(report)
+        }
+        "std" => {
+            let counter = Arc::new(std::sync::Mutex::new(0u64));
+            let report = contend(options, |_| {
+                let counter = Arc::clone(&counter);
+                move |_| *counter.lock().expect("no panic") += 1
+            });
+            assert_eq!(*counter.lock().expect("no panic"), operations(options));
+            Some(report)
+        }
+        _ => None,
     }
-    let wall = begin.elapsed();
-    assert_eq!(*counter.lock().expect("no panic"), tasks * each);
-    Some(Report::of_operations(tasks * each, wall).with("tasks", tasks as f64))
 }
 
 /// The same with a read-write lock, one write among ten.
 pub fn rw_lock(options: &Options) -> Option<Report> {
-    options.default_only()?;
-    let tasks = options.tasks.unwrap_or(TASKS);
-    let each = options.size() / tasks;
-    let counter = Arc::new(RwLock::new(0u64));
-    let begin = Instant::now();
-    let handles: Vec<_> = (0..tasks)
-        .map(|_| {
-            let counter = Arc::clone(&counter);
-            gaggle::go(move || {
-                let mut sum = 0u64;
-                for index in 0..each {
+    let writes = tasks(options) * (options.size() / tasks(options)).div_ceil(10);
+    match options.variant.as_str() {
+        DEFAULT_VARIANT => {
+            let counter = Arc::new(RwLock::new(0u64));
+            let report = contend(options, |_| {
+                let (counter, mut sum) = (Arc::clone(&counter), 0u64);
+                move |index| {
+                    if index % 10 == 0 {
+                        *counter.write() += 1;
+                    } else {
+                        sum = black_box(sum.wrapping_add(*counter.read()));
+                    }
+                }
+            });
+            assert_eq!(*counter.read(), writes);
+            Some(report)
+        }
+        "std" => {
+            let counter = Arc::new(std::sync::RwLock::new(0u64));
+            let report = contend(options, |_| {
+                let (counter, mut sum) = (Arc::clone(&counter), 0u64);
+                move |index| {
                     if index % 10 == 0 {
                         *counter.write().expect("no panic") += 1;
                     } else {
-                        sum = sum.wrapping_add(*counter.read().expect("no panic"));
+                        sum = black_box(sum.wrapping_add(*counter.read().expect("no panic")));
                     }
                 }
-                black_box(sum);
+            });
+            assert_eq!(*counter.read().expect("no panic"), writes);
+            Some(report)
+        }
+        _ => None,
+    }
+}
+
+fn tasks(options: &Options) -> u64 {
+    options.tasks.unwrap_or(TASKS)
+}
+
+/// How often all tasks together do it.
+fn operations(options: &Options) -> u64 {
+    options.size() / tasks(options) * tasks(options)
+}
+
+/// Runs what `operation_of` makes for each task, N times in all.
+fn contend<F>(options: &Options, operation_of: impl Fn(u64) -> F) -> Report
+where
+    F: FnMut(u64) + Send + 'static,
+{
+    let tasks = tasks(options);
+    let each = options.size() / tasks;
+    let begin = Instant::now();
+    let handles: Vec<_> = (0..tasks)
+        .map(|task| {
+            let mut operation = operation_of(task);
+            gaggle::go(move || {
+                for index in 0..each {
+                    operation(index);
+                }
             })
         })
         .collect();
     for handle in handles {
         handle.join().expect("no panic");
     }
-    let wall = begin.elapsed();
-    assert_eq!(
-        *counter.read().expect("no panic"),
-        tasks * each.div_ceil(10)
-    );
-    Some(Report::of_operations(tasks * each, wall).with("tasks", tasks as f64))
+    Report::of_operations(tasks * each, begin.elapsed()).with("tasks", tasks as f64)
 }

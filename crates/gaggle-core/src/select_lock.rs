@@ -39,6 +39,15 @@ impl<S, L: RawLock> Guarded<S, L> {
         }
     }
 
+    /// As [`Guarded::new`], with an unlocked `raw`: for statics.
+    #[cfg(not(loom))]
+    pub(crate) const fn from_raw(raw: L, state: S) -> Self {
+        Guarded {
+            raw,
+            state: UnsafeCell::new(state),
+        }
+    }
+
     /// Takes the lock until the guard drops.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, S, L> {

@@ -93,6 +93,36 @@ impl<R: Runtime, P: Copy> WaitQueue<R, P> {
         self.tail = pointer;
     }
 
+    /// Puts `waiter` before all others: it has waited before, and was woken in vain.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::push_back`].
+    pub(crate) unsafe fn push_front(&mut self, waiter: &Waiter<R, P>) {
+        debug_assert!(!waiter.linked.get(), "W2");
+        let pointer: *const Waiter<R, P> = waiter;
+        waiter.linked.set(true);
+        waiter.previous.set(ptr::null());
+        waiter.next.set(self.head);
+        if self.head.is_null() {
+            self.tail = pointer;
+        } else {
+            // SAFETY: the head is in this queue, so it is alive (W4): the caller holds the lock.
+            let head = unsafe { &*self.head };
+            head.previous.set(pointer);
+        }
+        self.head = pointer;
+    }
+
+    /// The payload of the first waiter, stale or not.
+    pub(crate) fn front(&self) -> Option<P> {
+        if self.head.is_null() {
+            return None;
+        }
+        // SAFETY: the head is in this queue, so it is alive (W4): `&self` comes from the lock.
+        let head = unsafe { &*self.head };
+        Some(head.payload)
+    }
+
     /// Takes `waiter` out. `false`: it was out already.
     ///
     /// # Safety
@@ -203,6 +233,31 @@ impl<R: Runtime, P: Copy> ClaimedChain<R, P> {
             .pop_head()
             .map(|(waiter, claimed)| self.push(waiter, claimed))
             .is_some()
+    }
+
+    /// Takes the first waiter of `queue` out, whatever it is, and moves it here if it can be claimed,
+    /// which is done with `token` instead of the waiter's own. Answers its payload, and whether it was
+    /// claimed.
+    pub(crate) fn take_front_as(
+        &mut self,
+        queue: &mut WaitQueue<R, P>,
+        token: usize,
+    ) -> Option<(P, bool)> {
+        if queue.head.is_null() {
+            return None;
+        }
+        // SAFETY: the head is in this queue, so it is alive (W4): `&mut` comes from the lock.
+        let head = unsafe { &*queue.head };
+        // SAFETY: `&mut` comes from the lock, and the head is in this queue (W2).
+        unsafe { queue.remove(head) };
+        let claimed = head.ticket.claim(token);
+        let is_claimed = claimed.is_some();
+        // A stale one belongs to its owner from here on, who needs the lock to go: it is alive still.
+        let payload = head.payload;
+        if let Some(claimed) = claimed {
+            self.push(head, claimed);
+        }
+        Some((payload, is_claimed))
     }
 
     fn push(&mut self, waiter: &Waiter<R, P>, claimed: Claimed<R>) {

@@ -104,3 +104,29 @@ fn wait_group_releases_its_waiter_after_the_last_done() {
         assert_eq!(finished.load(Ordering::Relaxed), 2);
     });
 }
+
+#[test]
+fn group_that_is_used_again_before_a_wait_has_returned_is_found() {
+    use std::sync::atomic::{AtomicUsize as Counter, Ordering::Relaxed};
+    static FOUND: Counter = Counter::new(0);
+    static RETURNED: Counter = Counter::new(0);
+    every_interleaving(3, || {
+        let group = Arc::new(WaitGroup::<Model>::new());
+        group.add(1);
+        let waiter = {
+            let group = group.clone();
+            thread::spawn(move || {
+                let wait = std::panic::AssertUnwindSafe(|| group.wait());
+                match std::panic::catch_unwind(wait) {
+                    Ok(()) => RETURNED.fetch_add(1, Relaxed),
+                    Err(_) => FOUND.fetch_add(1, Relaxed),
+                }
+            })
+        };
+        group.done();
+        group.add(1);
+        group.done();
+        waiter.join().unwrap();
+    });
+    assert!(FOUND.load(Relaxed) > 0 && RETURNED.load(Relaxed) > 0);
+}

@@ -14,9 +14,16 @@ impl std::fmt::Debug for Lock {
     }
 }
 
+impl Lock {
+    /// An unlocked lock, for statics.
+    pub const fn unlocked() -> Self {
+        Lock(parking_lot::RawMutex::INIT)
+    }
+}
+
 impl RawLock for Lock {
     fn new() -> Self {
-        Lock(parking_lot::RawMutex::INIT)
+        Lock::unlocked()
     }
 
     fn lock(&self) {

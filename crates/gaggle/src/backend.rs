@@ -255,6 +255,14 @@ fn ticket_for<B: Runtime>(ticket: Ticket<Dispatch>) -> Option<Ticket<B>> {
     ticket.is_waiting().then_some(same)
 }
 
+/// An unlocked lock of short sections, for statics.
+pub(crate) const fn unlocked() -> <Dispatch as Runtime>::Lock {
+    #[cfg(green)]
+    return gaggle_rt::Lock::unlocked();
+    #[cfg(not(green))]
+    gaggle_threads::Lock::unlocked()
+}
+
 /// A timer of whichever backend started it.
 #[derive(Debug)]
 pub(crate) enum AnyTimer {

@@ -7,6 +7,7 @@
 
 use crate::backend::Dispatch;
 use gaggle_core::contract::Runtime;
+use std::any::Any;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What a panic that reaches the first frame of a goroutine does to the process.
@@ -80,4 +81,11 @@ pub(crate) fn uncaught() {
         std::process::abort();
     }
     std::process::exit(2);
+}
+
+/// What a panic's payload says.
+pub(crate) fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a payload that is no text")
 }

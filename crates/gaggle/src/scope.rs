@@ -5,11 +5,13 @@
 //! - S1: `running` counts the endings that were made for the scope and not dropped; the scope is left,
 //!   whether by return or by panic, only when it has come down to 0.
 
+use crate::backend::Dispatch;
 use crate::builder::{Builder, refused, start};
 use crate::goroutine::Goroutine;
 use crate::join::Joiner;
 use crate::parker::Parker;
 use gaggle_core::contract::{SpawnOptions, WaitReason};
+use gaggle_core::sync::Semaphore;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -26,16 +28,24 @@ pub(crate) struct ScopeData {
     panicked: AtomicBool,
     /// The permit of the scope's owner: given whenever `running` comes down to 0.
     owner: Parker,
+    /// One permit for each goroutine that may run at the same time; `None`: any number may.
+    limit: Option<Semaphore<Dispatch>>,
 }
 
 impl ScopeData {
     pub(crate) fn one_started(&self) {
+        if let Some(limit) = &self.limit {
+            limit.acquire(1);
+        }
         // Relaxed: the caller is the owner, or a goroutine of the scope that itself is counted.
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         assert!(before < usize::MAX / 2, "too many goroutines in one scope");
     }
 
     pub(crate) fn one_ended(&self) {
+        if let Some(limit) = &self.limit {
+            limit.release(1);
+        }
         // Release: pairs with the Acquire in `wait`; all that the goroutine did with what it
         // borrowed happens before the owner leaves the scope.
         if self.running.fetch_sub(1, Ordering::Release) == 1 {
@@ -91,11 +101,47 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    run(None, f)
+}
+
+/// As [`scope`], with at most `limit` goroutines of the scope at the same time: [`Scope::go`] then blocks this
+/// goroutine (never its OS thread) while as many run.
+///
+/// A goroutine of the scope that starts another one in it may so wait for itself.
+///
+/// # Panics
+/// When `limit` is 0, and as [`scope`].
+///
+/// # Examples
+/// ```
+/// let mut hits = [0u32; 100];
+/// gaggle::scope_with_limit(4, |s| {
+///     for hit in &mut hits {
+///         s.go(|| *hit += 1);
+///     }
+/// });
+/// assert_eq!(hits, [1; 100]);
+/// ```
+#[track_caller]
+pub fn scope_with_limit<'env, F, T>(limit: usize, f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    assert!(limit > 0, "no goroutine could be started with a limit of 0");
+    run(Some(Semaphore::new(limit)), f)
+}
+
+#[track_caller]
+fn run<'env, F, T>(limit: Option<Semaphore<Dispatch>>, f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
     let scope = Scope {
         data: Arc::new(ScopeData {
             running: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             owner: Parker::new(),
+            limit,
         }),
         scope: PhantomData,
         env: PhantomData,
@@ -114,7 +160,8 @@ where
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a goroutine that may borrow what outlives the scope. Never blocks.
+    /// Starts a goroutine that may borrow what outlives the scope. Blocks only in a scope with a limit
+    /// ([`scope_with_limit`]).
     ///
     /// # Panics
     /// When the operating system refuses the memory or the thread it needs;

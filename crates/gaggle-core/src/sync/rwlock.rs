@@ -1,0 +1,540 @@
+//! A lock that many may hold to read, or one to write, for as long as they like, and over any wait.
+//!
+//! As the mutex ([`super::mutex`]), with one word, a queue beside it, and two modes. Normally whoever is there
+//! first takes the lock, with one exception: while others read and a writer waits, nobody joins them, so that
+//! the readers come to an end. A woken task that fails for a millisecond makes the lock *starving*: then it is
+//! handed over in the order of the queue, to one writer or to all the readers up to the next writer.
+//!
+//! *Held* means below: by a writer, or by one reader or more.
+//!
+//! - V1: `WRITER` and a number of readers are never set at the same time. Each is set by the task that takes
+//!   the lock, or for the one that it is handed to, and taken back by that task's `unlock`.
+//! - V2: `PARKED` and `WRITER_WAITS` change under the queue's lock only; while that is free the first is set if
+//!   a waiter is in the queue, and the second if a writer is.
+//! - V3: while the queue's lock is free and a waiter is in the queue, the lock is held, or `WOKEN` is set, or
+//!   the task that unlocked it is on its way to the queue; and if readers hold it and nobody has `WOKEN`, the
+//!   first in the queue is a writer, or whoever changed that is on the way to the queue.
+//! - V4: one task at most has `WOKEN`: it is awake and going to try. It clears it as it takes the lock, parks
+//!   or gives up; a reader that takes it, and who gives up, sees to V3.
+//! - V5: while `STARVING` is set nobody takes the lock, it is handed over; and nobody has `WOKEN`.
+//! - V6: no task is readied while the queue's lock is held.
+//!
+//! Source: as the mutex; that a waiting writer keeps new readers out is Go's `sync/rwmutex.go`.
+
+use super::contention::{HANDED_OVER, Patience, Spin, TRY_AGAIN, is_starving};
+use super::limit::{Ended, Limit};
+use crate::contract::{Nanos, Runtime, WaitReason};
+use crate::select_lock::Guarded;
+use crate::shim::atomic::{AtomicU32, Ordering};
+use crate::task::Ticket;
+use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter};
+use std::fmt;
+
+/// A writer holds the lock (V1).
+const WRITER: u32 = 1;
+/// Somebody waits (V2).
+const PARKED: u32 = 2;
+/// Somebody is awake and going to try (V4).
+const WOKEN: u32 = 4;
+/// The lock is handed over in the order of the queue (V5).
+const STARVING: u32 = 8;
+/// A writer waits (V2).
+const WRITER_WAITS: u32 = 16;
+/// One reader holds the lock; the number of readers is in the bits from here on.
+const READER: u32 = 32;
+/// More readers than this would be a leak of guards, long before the number overflows.
+const READERS_MAX: u32 = u32::MAX / READER / 2;
+
+/// What a task wants of the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Read,
+    Write,
+}
+
+/// What the queue knows of who waits.
+#[derive(Clone, Copy)]
+struct Request {
+    want: Want,
+    /// When the task began to wait.
+    since: Nanos,
+}
+
+struct Queue<R: Runtime> {
+    waiters: WaitQueue<R, Request>,
+    /// How many of them are writers.
+    writers: usize,
+}
+
+impl<R: Runtime> Queue<R> {
+    const fn new() -> Self {
+        Queue {
+            waiters: WaitQueue::new(),
+            writers: 0,
+        }
+    }
+
+    /// Moves the first waiter to `woken` if it can be claimed; answers what it wanted, and whether it was.
+    fn take_front(
+        &mut self,
+        woken: &mut ClaimedChain<R, Request>,
+        token: usize,
+    ) -> Option<(Request, bool)> {
+        let (request, is_claimed) = woken.take_front_as(&mut self.waiters, token)?;
+        self.forget(request.want);
+        Some((request, is_claimed))
+    }
+
+    /// A waiter that wanted `want` has left.
+    fn forget(&mut self, want: Want) {
+        if want == Want::Write {
+            self.writers -= 1;
+        }
+    }
+
+    /// What V2 wants in the word.
+    fn marks(&self) -> u32 {
+        let parked = if self.waiters.is_empty() { 0 } else { PARKED };
+        let writer = if self.writers == 0 { 0 } else { WRITER_WAITS };
+        parked | writer
+    }
+}
+
+/// The lock without the value that it guards.
+pub struct RawRwLock<R: Runtime> {
+    word: AtomicU32,
+    queue: Guarded<Queue<R>, R::Lock>,
+}
+
+// SAFETY: the waiters are reached only under the queue's lock (W1) and carry no value of the user's.
+unsafe impl<R: Runtime> Sync for RawRwLock<R> {}
+// SAFETY: waiters point into frames that outlive their wait (W3), not into a thread.
+unsafe impl<R: Runtime> Send for RawRwLock<R> {}
+
+/// What came of a wait.
+enum Waited {
+    /// The lock could be had when the task came to the queue.
+    Free,
+    /// Woken, and has `WOKEN` (V4).
+    Woken,
+    /// Holds the lock.
+    Owner,
+}
+
+/// Whether anybody holds the lock.
+fn is_held(word: u32) -> bool {
+    word & WRITER != 0 || word >= READER
+}
+
+/// The word after a task that wants `want` has taken the lock; `None`: it has to wait. Who has waited may
+/// join readers that hold it: the writers in the queue came later.
+#[inline]
+fn taken(word: u32, want: Want, has_waited: bool) -> Option<u32> {
+    if word & (WRITER | STARVING) != 0 {
+        return None;
+    }
+    match want {
+        Want::Write => (word < READER).then_some(word | WRITER),
+        Want::Read => {
+            let may_join = word < READER || word & WRITER_WAITS == 0 || has_waited;
+            may_join.then(|| word + READER)
+        }
+    }
+}
+
+impl<R: Runtime> RawRwLock<R> {
+    /// A lock that nobody holds.
+    pub fn new() -> Self {
+        RawRwLock {
+            word: AtomicU32::new(0),
+            queue: Guarded::new(Queue::new()),
+        }
+    }
+
+    /// A lock that nobody holds, made of an unlocked `lock`: for statics.
+    #[cfg(not(loom))]
+    pub const fn from_lock(lock: R::Lock) -> Self {
+        RawRwLock {
+            word: AtomicU32::new(0),
+            queue: Guarded::from_raw(lock, Queue::new()),
+        }
+    }
+
+    /// Takes the lock to read, if no writer holds it, and none waits for the readers that do.
+    #[inline]
+    pub fn try_read(&self) -> bool {
+        self.try_take(Want::Read)
+    }
+
+    /// Takes the lock to write, if nobody holds it.
+    #[inline]
+    pub fn try_write(&self) -> bool {
+        self.try_take(Want::Write)
+    }
+
+    /// Takes the lock to read, parking the task while it cannot be had.
+    #[inline]
+    pub fn read(&self) {
+        if !self.try_read() {
+            let locked = self.take_slow(Want::Read, &Limit::never());
+            debug_assert!(locked.is_ok(), "no limit can have been reached");
+        }
+    }
+
+    /// Takes the lock to write, parking the task while it cannot be had.
+    #[inline]
+    pub fn write(&self) {
+        if !self.try_write() {
+            let locked = self.take_slow(Want::Write, &Limit::never());
+            debug_assert!(locked.is_ok(), "no limit can have been reached");
+        }
+    }
+
+    /// As [`RawRwLock::read`], for as long as `limit` says.
+    ///
+    /// # Errors
+    /// Which limit was reached; the lock is not taken.
+    pub fn read_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
+        if self.try_read() {
+            return Ok(());
+        }
+        self.take_slow(Want::Read, limit)
+    }
+
+    /// As [`RawRwLock::write`], for as long as `limit` says.
+    ///
+    /// # Errors
+    /// Which limit was reached; the lock is not taken.
+    pub fn write_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
+        if self.try_write() {
+            return Ok(());
+        }
+        self.take_slow(Want::Write, limit)
+    }
+
+    /// Gives the lock up that was taken to read.
+    ///
+    /// # Safety
+    /// The caller holds it so, whichever task took it, and gives it up once.
+    #[inline]
+    pub unsafe fn unlock_read(&self) {
+        // Release: pairs with the Acquire of the next writer in `exchange`.
+        let before = self.word.fetch_sub(READER, Ordering::Release);
+        debug_assert!(before >= READER && before & WRITER == 0, "V1");
+        self.unlocked(before - READER);
+    }
+
+    /// Gives the lock up that was taken to write.
+    ///
+    /// # Safety
+    /// The caller holds it so, whichever task took it, and gives it up once.
+    #[inline]
+    pub unsafe fn unlock_write(&self) {
+        // Release: pairs with the Acquire of the next holder in `exchange`.
+        let before = self.word.fetch_sub(WRITER, Ordering::Release);
+        debug_assert!(before & WRITER != 0 && before < READER, "V1");
+        self.unlocked(before - WRITER);
+    }
+
+    /// Turns a lock that was taken to write into one that was taken to read, without letting a writer in
+    /// between.
+    ///
+    /// # Safety
+    /// The caller holds it to write.
+    pub unsafe fn downgrade(&self) {
+        // Release: pairs with the Acquire of the next reader in `exchange`.
+        let before = self.word.fetch_add(READER - WRITER, Ordering::Release);
+        debug_assert!(before & WRITER != 0 && before < READER, "V1");
+        if before & PARKED != 0 {
+            // A reader may be the first in the queue (V3).
+            self.see_to_queue();
+        }
+    }
+
+    /// The word was `word` after an unlocking.
+    #[inline]
+    fn unlocked(&self, word: u32) {
+        if word & (PARKED | WOKEN) == PARKED && word < READER {
+            self.see_to_queue();
+        }
+    }
+
+    #[inline]
+    fn try_take(&self, want: Want) -> bool {
+        // Relaxed: the exchange decides.
+        let mut word = self.word.load(Ordering::Relaxed);
+        while let Some(new) = taken(word, want, false) {
+            match self.exchange(word, new) {
+                Ok(()) => return true,
+                Err(current) => word = current,
+            }
+        }
+        false
+    }
+
+    /// Changes the word from `old` to `new`; fails spuriously too.
+    #[inline]
+    fn exchange(&self, old: u32, new: u32) -> Result<(), u32> {
+        debug_assert!(new / READER <= READERS_MAX, "too many readers");
+        // Acquire: pairs with the Release of the unlockings, where the exchange takes the lock.
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        self.word
+            .compare_exchange_weak(old, new, success, failure)
+            .map(drop)
+    }
+
+    #[cold]
+    fn take_slow(&self, want: Want, limit: &Limit<'_, R>) -> Result<(), Ended> {
+        let (mut patience, mut spin) = (Patience::default(), Spin::new::<R>());
+        let mut is_woken = false;
+        // Relaxed: the exchange decides.
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let own_mark = if is_woken { WOKEN } else { 0 };
+            debug_assert!(word & own_mark == own_mark, "V4");
+            if let Some(new) = taken(word, want, patience.has_waited) {
+                match self.exchange(word, new & !own_mark) {
+                    Ok(()) => {
+                        if is_woken && want == Want::Read && word & PARKED != 0 {
+                            // The next may be a reader too (V3, V4).
+                            self.see_to_queue();
+                        }
+                        return Ok(());
+                    }
+                    Err(current) => word = current,
+                }
+                continue;
+            }
+            if word & STARVING == 0 && spin.may_go_on() {
+                // With somebody awake, the unlocker need not wake one of those who wait (V4).
+                let is_mark_free = word & (PARKED | WOKEN) == PARKED;
+                is_woken |= is_mark_free && self.exchange(word, word | WOKEN).is_ok();
+                spin.pass();
+            } else {
+                match self.park(want, limit, &mut patience, is_woken) {
+                    Ok(Waited::Owner) => return Ok(()),
+                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::new::<R>()),
+                    Ok(Waited::Free) => {}
+                    Err(ended) => return Err(ended),
+                }
+            }
+            // Relaxed: as above.
+            word = self.word.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Waits in the queue, unless the lock can be had.
+    fn park(
+        &self,
+        want: Want,
+        limit: &Limit<'_, R>,
+        patience: &mut Patience,
+        is_woken: bool,
+    ) -> Result<Waited, Ended> {
+        let (since, is_starving) = patience.look::<R>();
+        let ticket = match limit.begin() {
+            Ok(ticket) => ticket,
+            Err(ended) => {
+                self.give_up(is_woken);
+                return Err(ended);
+            }
+        };
+        let waiter = Waiter::new(ticket, TRY_AGAIN, Request { want, since });
+        if !self.enqueue(&waiter, want, patience.has_waited, is_woken, is_starving) {
+            limit.withdraw(ticket);
+            return Ok(Waited::Free);
+        }
+        patience.has_waited = true;
+        self.await_claim(&waiter, ticket, want, limit)
+    }
+
+    /// Parks a task whose waiter is in the queue.
+    fn await_claim(
+        &self,
+        waiter: &Waiter<R, Request>,
+        ticket: Ticket<R>,
+        want: Want,
+        limit: &Limit<'_, R>,
+    ) -> Result<Waited, Ended> {
+        let reason = match want {
+            Want::Read => WaitReason::ReadLock,
+            Want::Write => WaitReason::WriteLock,
+        };
+        match limit.park(ticket, reason) {
+            Ok(HANDED_OVER) => Ok(Waited::Owner),
+            Ok(_) => Ok(Waited::Woken),
+            Err(ended) => {
+                self.leave(waiter, want);
+                Err(ended)
+            }
+        }
+    }
+
+    /// Puts `waiter` into the queue. `false`: the lock can be had, and nothing was changed.
+    fn enqueue(
+        &self,
+        waiter: &Waiter<R, Request>,
+        want: Want,
+        has_waited: bool,
+        is_woken: bool,
+        is_starving: bool,
+    ) -> bool {
+        let mut queue = self.queue.lock();
+        // Relaxed: the exchange decides, and the queue's lock orders the rest.
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if taken(word, want, has_waited).is_some() {
+                return false;
+            }
+            let mut new = word | PARKED;
+            if want == Want::Write {
+                new |= WRITER_WAITS;
+            }
+            if is_woken {
+                new &= !WOKEN;
+                if is_starving {
+                    new |= STARVING;
+                }
+            }
+            match self.exchange(word, new) {
+                Ok(()) => break,
+                Err(current) => word = current,
+            }
+        }
+        if want == Want::Write {
+            queue.writers += 1;
+        }
+        if has_waited {
+            // SAFETY: the guard holds the lock (W1); the waiter stays in the caller's frame, which is left
+            // only after it was claimed, and so taken out, or removed by `leave` (W2, W3).
+            unsafe { queue.waiters.push_front(waiter) };
+        } else {
+            // SAFETY: as above.
+            unsafe { queue.waiters.push_back(waiter) };
+        }
+        true
+    }
+
+    /// Wakes the first in the queue, or hands the lock over, if V3 wants it.
+    #[cold]
+    fn see_to_queue(&self) {
+        let mut woken = ClaimedChain::new();
+        let mut queue = self.queue.lock();
+        self.serve(&mut queue, &mut woken);
+        drop(queue);
+        woken.ready_all();
+    }
+
+    /// What [`RawRwLock::see_to_queue`] does under the queue's lock.
+    fn serve(&self, queue: &mut Queue<R>, woken: &mut ClaimedChain<R, Request>) {
+        // Relaxed: as in `enqueue`.
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let has_first_in_hand = word & (WRITER | WOKEN) != 0 || word & PARKED == 0;
+            let first = queue.waiters.front().map(|request| request.want);
+            if has_first_in_hand || (word >= READER && first == Some(Want::Write)) {
+                // Its holder, or who is awake, sees to the queue; or it is empty.
+                return;
+            }
+            if word & STARVING != 0 {
+                if !is_held(word) {
+                    self.hand_over(queue, woken);
+                }
+                return;
+            }
+            // The mark is taken for the waiter before it is woken, so that no spinning task has it too.
+            match self.exchange(word, word | WOKEN) {
+                Ok(()) => break,
+                Err(current) => word = current,
+            }
+        }
+        let mut has_woken = false;
+        while !has_woken {
+            match queue.take_front(woken, TRY_AGAIN) {
+                Some((_, is_claimed)) => has_woken = is_claimed,
+                None => break,
+            }
+        }
+        let mut gone = (PARKED | WRITER_WAITS) & !queue.marks();
+        if !has_woken {
+            gone |= WOKEN;
+        }
+        // Relaxed: V2 is ordered by the queue's lock, and a task takes the lock by an Acquire of its own.
+        self.word.fetch_and(!gone, Ordering::Relaxed);
+    }
+
+    /// Gives the lock, which nobody holds, to the first writer or the first readers, in starvation (V5).
+    fn hand_over(&self, queue: &mut Queue<R>, woken: &mut ClaimedChain<R, Request>) {
+        let (mut word, mut owner_since) = (0, None);
+        while word & WRITER == 0 {
+            let first = queue.waiters.front().map(|request| request.want);
+            if first.is_none() || (word >= READER && first == Some(Want::Write)) {
+                break;
+            }
+            if let Some((request, true)) = queue.take_front(woken, HANDED_OVER) {
+                owner_since = owner_since.or(Some(request.since));
+                word += match request.want {
+                    Want::Read => READER,
+                    Want::Write => WRITER,
+                };
+            }
+        }
+        word |= queue.marks();
+        if word & PARKED != 0 && owner_since.is_some_and(|since| is_starving(since, R::now())) {
+            word |= STARVING;
+        }
+        // By V5 and the queue's lock nobody else changes the word now. Relaxed: whom it is handed to sees what
+        // the holder before did by being readied (C2). A swap and no store, so that whoever else takes the
+        // lock next still synchronises with the Release of the unlocking.
+        self.word.swap(word, Ordering::Relaxed);
+    }
+
+    /// A task that was claimed by its limit takes its stale waiter out of the queue.
+    fn leave(&self, waiter: &Waiter<R, Request>, want: Want) {
+        let mut woken = ClaimedChain::new();
+        let mut queue = self.queue.lock();
+        // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
+        if unsafe { queue.waiters.remove(waiter) } {
+            queue.forget(want);
+        }
+        let mut gone = (PARKED | WRITER_WAITS) & !queue.marks();
+        if gone & PARKED != 0 {
+            // V5: without a waiter nobody is left to be handed anything.
+            gone |= STARVING;
+        }
+        // Relaxed: as in `serve`.
+        self.word.fetch_and(!gone, Ordering::Relaxed);
+        // Readers behind a writer that leaves may join those that hold the lock (V3).
+        self.serve(&mut queue, &mut woken);
+        drop(queue);
+        woken.ready_all();
+    }
+
+    /// A task that is awake goes away without the lock (V4).
+    fn give_up(&self, is_woken: bool) {
+        if is_woken {
+            // Relaxed: nothing was done under the lock.
+            let before = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+            if before & PARKED != 0 {
+                self.see_to_queue();
+            }
+        }
+    }
+}
+
+impl<R: Runtime> Default for RawRwLock<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R: Runtime> fmt::Debug for RawRwLock<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Relaxed: for people.
+        let word = self.word.load(Ordering::Relaxed);
+        f.debug_struct("RawRwLock")
+            .field("is_written", &(word & WRITER != 0))
+            .field("readers", &(word / READER))
+            .finish_non_exhaustive()
+    }
+}
