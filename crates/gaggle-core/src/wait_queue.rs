@@ -113,6 +113,18 @@ impl<R: Runtime, P: Copy> WaitQueue<R, P> {
         self.head = pointer;
     }
 
+    /// How many waiters are in the queue, stale ones too.
+    pub(crate) fn len(&self) -> usize {
+        let (mut count, mut next) = (0, self.head);
+        while !next.is_null() {
+            // SAFETY: it is in this queue, so it is alive (W4): `&self` comes from the lock.
+            let waiter = unsafe { &*next };
+            next = waiter.next.get();
+            count += 1;
+        }
+        count
+    }
+
     /// The payload of the first waiter, stale or not.
     pub(crate) fn front(&self) -> Option<P> {
         if self.head.is_null() {

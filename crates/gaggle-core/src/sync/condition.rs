@@ -51,7 +51,16 @@ impl<R: Runtime> Condition<R> {
     /// # Safety
     /// The caller owns `mutex`.
     pub unsafe fn wait(&self, mutex: &RawMutex<R>, limit: &Limit<'_, R>) -> Result<(), Ended> {
-        let ticket = limit.begin()?;
+        let ticket = match limit.begin() {
+            Ok(ticket) => ticket,
+            Err(ended) => {
+                // Others get the mutex all the same: who waits in a loop must not keep them out for ever.
+                // SAFETY: the caller owns it, and owns it again when this returns.
+                unsafe { mutex.unlock() };
+                mutex.lock();
+                return Err(ended);
+            }
+        };
         let waiter = Waiter::new(ticket, 0, ());
         // SAFETY: the guard, a temporary, holds the lock (W1); the waiter stays in this frame, which is left
         // only after it was claimed, and so taken out, or removed below (W2, W3).

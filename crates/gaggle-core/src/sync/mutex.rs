@@ -84,6 +84,11 @@ impl<R: Runtime> RawMutex<R> {
         self.word.load(Ordering::Relaxed) & LOCKED != 0
     }
 
+    /// How many tasks wait for the lock at the time of the call.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().len()
+    }
+
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> bool {

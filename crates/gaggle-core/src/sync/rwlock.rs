@@ -160,6 +160,11 @@ impl<R: Runtime> RawRwLock<R> {
         }
     }
 
+    /// How many tasks wait for the lock at the time of the call.
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().waiters.len()
+    }
+
     /// Takes the lock to read, if no writer holds it, and none waits for the readers that do.
     #[inline]
     pub fn try_read(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! - D1: `min <= workers <= max` from the making on until the pool is over.
 //! - D2: a task that was added is run once: workers end only when the queue is empty.
-//! - D3: when a task is added and more wait than workers are idle, a worker is added, up to `max`.
+//! - D3: when a task is added and more wait than workers are free, a worker is added, up to `max`.
 //! - D4: a worker that has had nothing to do for `keep_alive` ends, down to `min`.
 
 use super::results::Queue;
@@ -63,8 +63,8 @@ struct Shared<E> {
 struct State<E> {
     tasks: VecDeque<Task<E>>,
     workers: usize,
-    /// How many of them wait for a task.
-    idle: usize,
+    /// How many of them run no task: they wait for one, or are on their way.
+    free: usize,
     is_over: bool,
 }
 
@@ -109,7 +109,7 @@ impl<E: Send + 'static> DynamicPool<E> {
         let state = State {
             tasks: VecDeque::new(),
             workers: min,
-            idle: 0,
+            free: min,
             is_over: false,
         };
         let shared = Arc::new(Shared {
@@ -153,9 +153,10 @@ impl<E: Send + 'static> DynamicPool<E> {
         }
         state.tasks.push_back(task);
         // D3.
-        let grows = state.tasks.len() > state.idle && state.workers < shared.max;
+        let grows = state.tasks.len() > state.free && state.workers < shared.max;
         if grows {
             state.workers += 1;
+            state.free += 1;
         }
         drop(state);
         if grows {
@@ -207,6 +208,7 @@ impl<E: Send + 'static> Shared<E> {
         };
         let mut state = self.state.lock();
         state.workers -= 1;
+        state.free -= 1;
         self.end_if_last(&state);
         drop(state);
         refused(&refusal);
@@ -217,6 +219,7 @@ impl<E: Send + 'static> Shared<E> {
         while let Some(task) = self.next_task() {
             self.room.notify_one();
             self.results.run(task);
+            self.state.lock().free += 1;
         }
     }
 
@@ -225,20 +228,20 @@ impl<E: Send + 'static> Shared<E> {
         let mut state = self.state.lock();
         loop {
             if let Some(task) = state.tasks.pop_front() {
+                state.free -= 1;
                 return Some(task);
             }
             if state.is_over {
                 break;
             }
-            state.idle += 1;
             let has_waited_long = !self.work.wait_timeout(&mut state, self.keep_alive);
-            state.idle -= 1;
             // D4.
             if has_waited_long && state.tasks.is_empty() && state.workers > self.min {
                 break;
             }
         }
         state.workers -= 1;
+        state.free -= 1;
         self.end_if_last(&state);
         None
     }

@@ -131,7 +131,7 @@ impl Condvar {
     /// As [`Condvar::wait`], until `context` ends at most. The mutex is taken again in either case.
     ///
     /// # Errors
-    /// Why the context has ended. If it has ended already the mutex is not given up.
+    /// Why the context has ended, perhaps before the call.
     ///
     /// # Examples
     /// ```

@@ -162,7 +162,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
             Some(guard) => debug.field("value", &&*guard),
             None => debug.field("value", &format_args!("<locked>")),
         };
-        debug.finish()
+        debug.field("waiting", &self.raw.waiting()).finish()
     }
 }
 

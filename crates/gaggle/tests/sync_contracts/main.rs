@@ -98,3 +98,8 @@ pub(crate) fn until(condition: impl Fn() -> bool) {
         gaggle::yield_now();
     }
 }
+
+/// Lets others run until so many wait for `lock`.
+pub(crate) fn until_waiting(lock: &impl std::fmt::Debug, count: usize) {
+    until(|| format!("{lock:?}").contains(&format!("waiting: {count}")));
+}

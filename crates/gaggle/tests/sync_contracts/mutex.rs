@@ -1,6 +1,6 @@
 //! Go's `mutex_test.go`, and what is Rust's own.
 
-use crate::{LONG, Where, everywhere, join_all, until};
+use crate::{LONG, Where, everywhere, join_all, until_waiting};
 use gaggle::chan::unbuffered;
 use gaggle::context::{ContextError, background};
 use gaggle::sync::{Mutex, Semaphore};
@@ -95,21 +95,16 @@ fn one_that_keeps_taking_it_does_not_starve_another() {
 fn those_who_wait_for_long_are_served_in_the_order_in_which_they_came() {
     everywhere(|place| {
         let (mutex, order) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(Vec::new())));
-        let waiting = Arc::new(AtomicUsize::new(0));
         let guard = mutex.lock();
         let mut tasks = Vec::new();
         for number in 0..4 {
-            let (mutex, order) = (Arc::clone(&mutex), Arc::clone(&order));
-            let mine = Arc::clone(&waiting);
+            let (theirs, order) = (Arc::clone(&mutex), Arc::clone(&order));
             tasks.push(place.go(move || {
-                mine.fetch_add(1, Ordering::Relaxed);
-                let guard = mutex.lock();
+                let guard = theirs.lock();
                 order.lock().push(number);
                 drop(guard);
             }));
-            until(|| waiting.load(Ordering::Relaxed) == number + 1);
-            // Far longer than the way from the count to the queue.
-            std::thread::sleep(Duration::from_millis(20));
+            until_waiting(&mutex, number + 1);
         }
         drop(guard);
         join_all(tasks);

@@ -1,6 +1,6 @@
 //! Go's `rwmutex_test.go`, and what is Rust's own.
 
-use crate::{LONG, Where, everywhere, join_all, until};
+use crate::{LONG, Where, everywhere, join_all, until, until_waiting};
 use gaggle::chan::{bounded, unbuffered};
 use gaggle::context::background;
 use gaggle::sync::{RwLock, RwLockWriteGuard};
@@ -135,12 +135,13 @@ fn writer_that_waits_keeps_new_readers_out_and_is_served_before_them() {
             let lock = Arc::clone(&lock);
             place.go(move || *lock.write() = 1)
         };
-        // Until it waits.
-        until(|| lock.try_read().is_none());
+        until_waiting(&lock, 1);
+        assert!(lock.try_read().is_none());
         let reader = {
             let lock = Arc::clone(&lock);
             place.go(move || *lock.read())
         };
+        until_waiting(&lock, 2);
         drop(reading);
         assert_eq!(reader.join().unwrap(), 1);
         writer.join().unwrap();
