@@ -26,7 +26,6 @@ use super::limit::{Ended, Limit};
 use crate::contract::{Nanos, Runtime, WaitReason};
 use crate::select_lock::Guarded;
 use crate::shim::atomic::{AtomicU32, Ordering};
-use crate::task::Ticket;
 use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter};
 use std::fmt;
 
@@ -350,26 +349,11 @@ impl<R: Runtime> RawRwLock<R> {
             return Ok(Waited::Free);
         }
         patience.has_waited = true;
-        self.await_claim(&waiter, ticket, want, limit)
-    }
-
-    /// Parks a task whose waiter is in the queue.
-    fn await_claim(
-        &self,
-        waiter: &Waiter<R, Request>,
-        ticket: Ticket<R>,
-        want: Want,
-        limit: &Limit<'_, R>,
-    ) -> Result<Waited, Ended> {
-        let reason = match want {
-            Want::Read => WaitReason::ReadLock,
-            Want::Write => WaitReason::WriteLock,
-        };
-        match limit.park(ticket, reason) {
+        match limit.park(ticket, WaitReason::Mutex) {
             Ok(HANDED_OVER) => Ok(Waited::Owner),
             Ok(_) => Ok(Waited::Woken),
             Err(ended) => {
-                self.leave(waiter, want);
+                self.leave(&waiter, want);
                 Err(ended)
             }
         }
