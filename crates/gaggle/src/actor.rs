@@ -100,6 +100,25 @@ impl Own {
     }
 
     /// Ends the actor after the message that it handles, whatever else is in its mailbox.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::actor::{self, Actor, BoxError, Own};
+    /// struct Countdown(u32);
+    /// impl Actor for Countdown {
+    ///     type Message = ();
+    ///     fn handle(&mut self, _: (), own: &Own) -> Result<(), BoxError> {
+    ///         self.0 -= 1;
+    ///         if self.0 == 0 {
+    ///             own.stop();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// let (countdown, running) = actor::spawn(&gaggle::context::background(), 8, Countdown(3));
+    /// while countdown.tell(()).is_ok() {}
+    /// assert_eq!(running.join().unwrap().unwrap().0, 0);
+    /// ```
     pub fn stop(&self) {
         self.is_stopping.set(true);
     }

@@ -229,8 +229,7 @@ pub fn __slot<T>(_sender: &Sender<T>, value: T) -> Option<T> {
 #[inline]
 #[track_caller]
 pub fn __wait<const N: usize>(arms: [&mut dyn SelectArm; N], deadline: Nanos) -> Option<usize> {
-    let arms = arms.map(|arm| &*arm.as_core().0);
-    let chosen = core_select::select(&arms, &mut [0; N], deadline);
+    let chosen = wait_or_end(arms, deadline);
     if chosen.is_none()
         && deadline == NEVER
         && let Some(error) = interrupt::error::<Dispatch>()
@@ -238,6 +237,16 @@ pub fn __wait<const N: usize>(arms: [&mut dyn SelectArm; N], deadline: Nanos) ->
         interrupt::unwind(error);
     }
     chosen
+}
+
+/// As [`__wait`], for callers that can say that a context they run under has ended: then, too, it
+/// answers `None`.
+pub(crate) fn wait_or_end<const N: usize>(
+    arms: [&mut dyn SelectArm; N],
+    deadline: Nanos,
+) -> Option<usize> {
+    let arms = arms.map(|arm| &*arm.as_core().0);
+    core_select::select(&arms, &mut [0; N], deadline)
 }
 
 mod sealed {

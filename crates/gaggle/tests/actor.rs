@@ -256,6 +256,31 @@ fn ask_gives_up_at_its_time_or_context() {
 }
 
 #[gaggle::test]
+fn ask_under_a_context_that_ends_says_so() {
+    let (account, running) = open(1);
+    let barrier = occupy(&account);
+    let ended = AskError::Ended(ContextError::DeadlineExceeded);
+    let other = context::background();
+    let short = || context::background().with_timeout(Duration::from_millis(1));
+    let hour = Duration::from_secs(3600);
+    // The first waits for a reply, the others for room in the mailbox.
+    let (context, _cancel) = short();
+    assert_eq!(context.run(|| account.ask(Message::Read)), Err(ended));
+    let (context, _cancel) = short();
+    let asked = context.run(|| account.ask_context(&other, Message::Read));
+    assert_eq!(asked, Err(ended));
+    let (context, _cancel) = short();
+    let asked = context.run(|| account.ask_timeout(hour, Message::Read));
+    assert_eq!(asked, Err(ended));
+    let (context, _cancel) = short();
+    assert!(context.run(|| account.tell(Message::Add(1))).is_err());
+    barrier.wait();
+    assert_eq!(account.ask(Message::Read), Ok(0));
+    drop(account);
+    assert!(running.join().expect("no panic").is_ok());
+}
+
+#[gaggle::test]
 fn reply_knows_that_nobody_waits() {
     struct Slow(gaggle::chan::Receiver<()>, bool);
     impl Actor for Slow {

@@ -2,6 +2,7 @@
 
 use gaggle::context::{self, ContextError};
 use gaggle::pipeline::{self, Pipeline, Stage};
+use gaggle::rate::{Limit, Limiter, WaitError};
 use gaggle::testing::leak_check;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -327,6 +328,51 @@ fn throttle_keeps_the_interval() {
         .expect("nothing fails");
     for (number, time) in times.iter().enumerate() {
         assert!(*time >= interval * number as u32, "{times:?}");
+    }
+}
+
+#[gaggle::test]
+fn limit_lets_pass_what_the_limiter_allows_and_fails_where_it_never_will() {
+    let limiter = Arc::new(Limiter::new(Limit::every(Duration::from_millis(3)), 1));
+    let start = Instant::now();
+    numbers(4).limit(limiter).drain().expect("nothing fails");
+    assert!(start.elapsed() >= Duration::from_millis(9));
+
+    let limiter = Arc::new(Limiter::new(Limit::every(HOUR), 1));
+    let (context, _cancel) = context::background().with_timeout(HOUR / 2);
+    let mut passed = 0;
+    let result = pipeline::source(&context, 0..4)
+        .limit(limiter)
+        .for_each(|_| passed += 1);
+    let cause = result.expect_err("the second would come too late");
+    assert_eq!(cause.downcast_ref(), Some(&WaitError::ExceedsDeadline));
+    assert!(passed <= 1);
+}
+
+#[gaggle::test]
+fn sink_under_a_context_that_ends_answers_why() {
+    for is_deadline in [true, false] {
+        let (_keep, silent) = gaggle::chan::unbuffered::<u8>();
+        let (context, cancel) = context::background().with_timeout(if is_deadline {
+            Duration::from_millis(2)
+        } else {
+            HOUR
+        });
+        let canceller = gaggle::go(move || {
+            if !is_deadline {
+                cancel.cancel();
+            }
+            cancel
+        });
+        let stage = pipeline::receive(&context::background(), silent).map(2, |n| n);
+        let result = context.run(|| stage.map_ordered(2, |n| n).drain());
+        let expected = match is_deadline {
+            true => ContextError::DeadlineExceeded,
+            false => ContextError::Canceled,
+        };
+        let cause = result.expect_err("it is cut");
+        assert_eq!(cause.downcast_ref(), Some(&expected));
+        drop(canceller.join());
     }
 }
 

@@ -223,6 +223,22 @@ fn end_of_the_context_ends_the_supervisor() {
 }
 
 #[gaggle::test]
+fn join_under_a_context_that_ends_stops_the_children() {
+    let supervisor = start(Strategy::OneForOne);
+    let (report, events) = bounded(2);
+    supervisor.go(Child::new("child"), move |context| {
+        report.send("begins")?;
+        let _ = context.done().recv();
+        report.send("is stopped").map_err(Into::into)
+    });
+    assert_eq!(events.recv(), Ok("begins"));
+    let (context, _cancel) = context::background().with_timeout(Duration::from_millis(1));
+    let ended = context.run(|| supervisor.join());
+    ended.expect("it did not give up");
+    assert_eq!(events.try_recv(), Ok("is stopped"));
+}
+
+#[gaggle::test]
 fn dropped_supervisor_leaves_no_goroutine() {
     leak_check(|| {
         let supervisor = start(Strategy::OneForAll);

@@ -1,9 +1,13 @@
 //! How others reach an actor: its handle, and the replies that it sends.
 
+use crate::backend::Dispatch;
 use crate::chan::{
     Receiver, RecvTimeoutError, SendError, SendTimeoutError, Sender, TrySendError, bounded,
 };
 use crate::context::{Context, ContextError};
+use crate::select::{DoneArm, RecvArm, SendArm, wait_or_end};
+use gaggle_core::contract::NEVER;
+use gaggle_core::interrupt;
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -27,6 +31,24 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// Returns `message` once the mailbox is closed or the actor has ended for good.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gaggle::actor::{self, Actor, BoxError, Own};
+    /// # struct Sum(u64);
+    /// # impl Actor for Sum {
+    /// #     type Message = u64;
+    /// #     fn handle(&mut self, number: u64, _: &Own) -> Result<(), BoxError> {
+    /// #         self.0 += number;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (sum, running) = actor::spawn(&gaggle::context::background(), 8, Sum(0));
+    /// sum.tell(2).unwrap();
+    /// sum.tell(3).unwrap();
+    /// drop(sum);
+    /// assert_eq!(running.join().unwrap().unwrap().0, 5);
+    /// ```
     pub fn tell(&self, message: M) -> Result<(), SendError<M>> {
         self.mailbox.send(message)
     }
@@ -35,6 +57,24 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// Returns `message`, and whether the mailbox is full or closed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gaggle::actor::{self, Actor, BoxError, Own};
+    /// # struct Sum(u64);
+    /// # impl Actor for Sum {
+    /// #     type Message = u64;
+    /// #     fn handle(&mut self, number: u64, _: &Own) -> Result<(), BoxError> {
+    /// #         self.0 += number;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (sum, running) = actor::spawn(&gaggle::context::background(), 8, Sum(0));
+    /// sum.try_tell(2).expect("there is room");
+    /// sum.close();
+    /// assert_eq!(sum.try_tell(3).unwrap_err().into_inner(), 3);
+    /// assert_eq!(running.join().unwrap().unwrap().0, 2);
+    /// ```
     pub fn try_tell(&self, message: M) -> Result<(), TrySendError<M>> {
         self.mailbox.try_send(message)
     }
@@ -43,6 +83,24 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// Returns `message`, and whether the time was over or the mailbox closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// # use gaggle::actor::{self, Actor, BoxError, Own};
+    /// # struct Sum(u64);
+    /// # impl Actor for Sum {
+    /// #     type Message = u64;
+    /// #     fn handle(&mut self, number: u64, _: &Own) -> Result<(), BoxError> {
+    /// #         self.0 += number;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (sum, running) = actor::spawn(&gaggle::context::background(), 8, Sum(0));
+    /// sum.tell_timeout(2, Duration::from_secs(60)).expect("there is room");
+    /// drop(sum);
+    /// assert_eq!(running.join().unwrap().unwrap().0, 2);
+    /// ```
     pub fn tell_timeout(&self, message: M, timeout: Duration) -> Result<(), SendTimeoutError<M>> {
         self.mailbox.send_timeout(message, timeout)
     }
@@ -53,11 +111,27 @@ impl<M> Handle<M> {
     /// # Errors
     /// [`AskError::Closed`] when the mailbox is closed; [`AskError::NoReply`] when the reply was dropped:
     /// the actor does not answer such a message, or it failed.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gaggle::actor::{self, Actor, AskError, BoxError, Own, Reply};
+    /// # struct Echo;
+    /// # impl Actor for Echo {
+    /// #     type Message = (&'static str, Reply<&'static str>);
+    /// #     fn handle(&mut self, (word, reply): Self::Message, _: &Own) -> Result<(), BoxError> {
+    /// #         if word != "lose" { reply.send(word) }
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (echo, _) = actor::spawn(&gaggle::context::background(), 1, Echo);
+    /// assert_eq!(echo.ask(|reply| ("honk", reply)), Ok("honk"));
+    /// assert_eq!(echo.ask(|reply| ("lose", reply)), Err(AskError::NoReply));
+    /// ```
     pub fn ask<R>(&self, ask: impl FnOnce(Reply<R>) -> M) -> Result<R, AskError> {
         let (reply, answer) = Reply::new();
         let sent = self.mailbox.send(ask(reply));
-        sent.map_err(|_| AskError::Closed)?;
-        answer.recv().map_err(|_| AskError::NoReply)
+        sent.map_err(|_| AskError::Closed.of_caller())?;
+        answer.recv().map_err(|_| AskError::NoReply.of_caller())
     }
 
     /// As [`Handle::ask`], for `timeout` at most, the wait for room in the mailbox included. A message
@@ -65,6 +139,23 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// As [`Handle::ask`]; [`AskError::Timeout`] when the time was over.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// # use gaggle::actor::{self, Actor, AskError, BoxError, Own, Reply};
+    /// # struct Echo;
+    /// # impl Actor for Echo {
+    /// #     type Message = (&'static str, Reply<&'static str>);
+    /// #     fn handle(&mut self, (word, reply): Self::Message, _: &Own) -> Result<(), BoxError> {
+    /// #         if word != "lose" { reply.send(word) }
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (echo, _) = actor::spawn(&gaggle::context::background(), 1, Echo);
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(echo.ask_timeout(minute, |reply| ("honk", reply)), Ok("honk"));
+    /// ```
     pub fn ask_timeout<R>(
         &self,
         timeout: Duration,
@@ -76,12 +167,12 @@ impl<M> Handle<M> {
         let (reply, answer) = Reply::new();
         match self.mailbox.send_deadline(ask(reply), deadline) {
             Ok(()) => {}
-            Err(SendTimeoutError::Timeout(_)) => return Err(AskError::Timeout),
-            Err(SendTimeoutError::Closed(_)) => return Err(AskError::Closed),
+            Err(SendTimeoutError::Timeout(_)) => return Err(AskError::Timeout.of_caller()),
+            Err(SendTimeoutError::Closed(_)) => return Err(AskError::Closed.of_caller()),
         }
         answer.recv_deadline(deadline).map_err(|error| match error {
-            RecvTimeoutError::Timeout => AskError::Timeout,
-            RecvTimeoutError::Closed => AskError::NoReply,
+            RecvTimeoutError::Timeout => AskError::Timeout.of_caller(),
+            RecvTimeoutError::Closed => AskError::NoReply.of_caller(),
         })
     }
 
@@ -89,6 +180,24 @@ impl<M> Handle<M> {
     ///
     /// # Errors
     /// As [`Handle::ask`]; [`AskError::Ended`] when the context has ended.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gaggle::actor::{self, Actor, AskError, BoxError, Own, Reply};
+    /// # struct Echo;
+    /// # impl Actor for Echo {
+    /// #     type Message = (&'static str, Reply<&'static str>);
+    /// #     fn handle(&mut self, (word, reply): Self::Message, _: &Own) -> Result<(), BoxError> {
+    /// #         if word != "lose" { reply.send(word) }
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (echo, _) = actor::spawn(&gaggle::context::background(), 1, Echo);
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// assert_eq!(echo.ask_context(&context, |reply| ("honk", reply)), Ok("honk"));
+    /// cancel.cancel();
+    /// assert!(echo.ask_context(&context, |reply| ("honk", reply)).is_err());
+    /// ```
     pub fn ask_context<R>(
         &self,
         context: &Context,
@@ -99,19 +208,43 @@ impl<M> Handle<M> {
             return Err(ended());
         }
         let (reply, answer) = Reply::new();
-        let message = ask(reply);
-        crate::select! {
-            send(self.mailbox, message) -> sent => sent.map_err(|_| AskError::Closed)?,
-            done(context) => return Err(ended()),
+        let mut message = Some(ask(reply));
+        let mut send = SendArm::new(&self.mailbox, &mut message);
+        let mut done = DoneArm::new(context);
+        wait_or_end([&mut send, &mut done], NEVER);
+        if !send.is_chosen() {
+            return Err(ended().of_caller());
         }
-        crate::select! {
-            recv(answer) -> answer => answer.map_err(|_| AskError::NoReply),
-            done(context) => Err(ended()),
+        send.take().map_err(|_| AskError::Closed)?;
+        let mut receive = RecvArm::new(&answer);
+        let mut done = DoneArm::new(context);
+        wait_or_end([&mut receive, &mut done], NEVER);
+        if !receive.is_chosen() {
+            return Err(ended().of_caller());
         }
+        receive.take().map_err(|_| AskError::NoReply)
     }
 
     /// Closes the mailbox: nothing more goes in, and the actor ends when it has handled what is there.
     /// Never blocks.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gaggle::actor::{self, Actor, BoxError, Own};
+    /// # struct Sum(u64);
+    /// # impl Actor for Sum {
+    /// #     type Message = u64;
+    /// #     fn handle(&mut self, number: u64, _: &Own) -> Result<(), BoxError> {
+    /// #         self.0 += number;
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// let (sum, running) = actor::spawn(&gaggle::context::background(), 8, Sum(0));
+    /// sum.tell(2).unwrap();
+    /// sum.close();
+    /// assert!(sum.is_closed());
+    /// assert_eq!(running.join().unwrap().unwrap().0, 2);
+    /// ```
     pub fn close(&self) {
         self.mailbox.close();
     }
@@ -185,8 +318,16 @@ pub enum AskError {
     NoReply,
     /// The time was over.
     Timeout,
-    /// The asker's context has ended.
+    /// The asker's context has ended, or one that it runs under
+    /// ([`Context::run`](crate::context::Context::run)).
     Ended(ContextError),
+}
+
+impl AskError {
+    /// This error, unless the wait has ended because a context has that the caller runs under.
+    fn of_caller(self) -> Self {
+        interrupt::error::<Dispatch>().map_or(self, AskError::Ended)
+    }
 }
 
 impl fmt::Display for AskError {

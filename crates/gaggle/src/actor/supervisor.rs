@@ -2,10 +2,12 @@
 
 use super::supervise::{Shared, Spec, Supervising};
 use super::{Actor, Backoff, BoxError, End, Handle, Own};
+use crate::backend::Dispatch;
 use crate::builder::{Builder, refused};
-use crate::chan::bounded;
+use crate::chan::{Never, Receiver, bounded, unbuffered};
 use crate::context::{Cancel, Cause, Context};
 use crate::join::JoinHandle;
+use gaggle_core::interrupt;
 use std::error::Error;
 use std::fmt;
 use std::panic::resume_unwind;
@@ -40,6 +42,12 @@ pub enum Restart {
 const MAILBOX: usize = 64;
 
 /// What a child is called and when it is started again.
+///
+/// # Examples
+/// ```
+/// use gaggle::actor::{Child, Restart};
+/// let cache = Child::new("cache").restart(Restart::Always).mailbox(256);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Child {
     name: Arc<str>,
@@ -132,6 +140,19 @@ pub struct SupervisorBuilder {
 impl SupervisorBuilder {
     /// Sets how many restarts within `window` are borne: with one more the supervisor gives up. 3 within
     /// 5 seconds unless set. A restart of several children is one.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::actor::{Backoff, Child, Strategy, Supervisor};
+    /// use std::time::Duration;
+    /// let supervisor = Supervisor::builder(Strategy::OneForOne)
+    ///     .max_restarts(2, Duration::from_secs(60))
+    ///     .backoff(Backoff::none())
+    ///     .start(&gaggle::context::background());
+    /// supervisor.go(Child::new("wild"), |_| Err("again".into()));
+    /// let gave_up = supervisor.join().unwrap_err();
+    /// assert_eq!(gave_up.to_string(), "too many restarts; wild failed last: again");
+    /// ```
     pub fn max_restarts(mut self, restarts: usize, window: Duration) -> Self {
         self.restarts_max = restarts;
         self.window = window;
@@ -146,6 +167,18 @@ impl SupervisorBuilder {
     }
 
     /// Sets a function that is told of each failure, on the supervisor's goroutine.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::actor::{Backoff, Child, Restart, Strategy, Supervisor};
+    /// let (said, heard) = gaggle::chan::bounded(1);
+    /// let supervisor = Supervisor::builder(Strategy::OneForOne)
+    ///     .on_failure(move |failure| said.send(failure.cause.to_string()).unwrap())
+    ///     .start(&gaggle::context::background());
+    /// supervisor.go(Child::new("once").restart(Restart::Never), |_| Err("no goose".into()));
+    /// assert_eq!(heard.recv().unwrap(), "no goose");
+    /// supervisor.shutdown().unwrap();
+    /// ```
     pub fn on_failure(mut self, observer: impl Fn(&Failure<'_>) + Send + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
@@ -160,14 +193,17 @@ impl SupervisorBuilder {
         let (context, cancel) = context.with_cancel();
         let (shared, bell) = Shared::new();
         let supervising = Supervising::new(self, context, Arc::clone(&shared), bell);
-        let spawned = Builder::new()
-            .name("supervisor")
-            .spawn(move || supervising.run());
+        let (ending, ended) = unbuffered();
+        let spawned = Builder::new().name("supervisor").spawn(move || {
+            let _ending = ending;
+            supervising.run()
+        });
         match spawned {
             Ok(supervising) => Supervisor {
                 shared,
                 cancel,
                 supervising,
+                ended,
             },
             Err(refusal) => refused(&refusal),
         }
@@ -223,6 +259,8 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     cancel: Cancel,
     supervising: JoinHandle<Result<(), GaveUp>>,
+    /// Closed when it has ended.
+    ended: Receiver<Never>,
 }
 
 impl Supervisor {
@@ -284,7 +322,8 @@ impl Supervisor {
     }
 
     /// Waits until the supervisor ends by itself, blocking this goroutine (never its OS thread): with its
-    /// context, or because it gives up.
+    /// context, or because it gives up. When a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends first, as [`Supervisor::shutdown`].
     ///
     /// # Errors
     /// When it has given up.
@@ -292,13 +331,13 @@ impl Supervisor {
     /// # Panics
     /// With the panic of its observer.
     pub fn join(self) -> Result<(), GaveUp> {
-        let ended = self.supervising.join();
-        drop(self.cancel);
-        ended.unwrap_or_else(|payload| resume_unwind(payload))
+        // Nothing is ever sent: it is closed, or the wait was ended.
+        let _ = self.ended.recv();
+        self.shutdown()
     }
 
     /// Stops all children, the last added first, and waits for them, blocking this goroutine (never its
-    /// OS thread).
+    /// OS thread), whatever context it is called under.
     ///
     /// # Errors
     /// When it had given up before.
@@ -307,6 +346,7 @@ impl Supervisor {
     /// With the panic of its observer.
     pub fn shutdown(self) -> Result<(), GaveUp> {
         self.cancel.cancel();
-        self.join()
+        let ended = interrupt::shielded::<Dispatch, _>(|| self.supervising.join());
+        ended.unwrap_or_else(|payload| resume_unwind(payload))
     }
 }

@@ -6,8 +6,9 @@ use crate::builder::{Builder, refused};
 use crate::chan::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use crate::context::{CancelCause, Cause, Context, ContextError};
 use crate::join::JoinHandle;
-use crate::select::{__NEVER, __wait, DoneArm, RecvArm, SendArm};
-use gaggle_core::contract::{Nanos, Runtime};
+use crate::select::{DoneArm, RecvArm, SendArm, wait_or_end};
+use gaggle_core::contract::{NEVER, Nanos, Runtime};
+use gaggle_core::interrupt;
 use std::error::Error;
 use std::fmt;
 use std::panic::resume_unwind;
@@ -78,6 +79,16 @@ impl Flow {
         self.was_cut.store(true, Ordering::Release);
     }
 
+    /// Ends the pipeline if a context that the caller runs under has ended, and says whether one has:
+    /// asked by a caller whose wait nothing else has ended.
+    fn fails_with_caller(&self) -> bool {
+        let error = interrupt::error::<Dispatch>();
+        if let Some(error) = error {
+            self.fail(error.into());
+        }
+        error.is_some()
+    }
+
     /// Whether all went well, asked when a sink's input has ended.
     fn verdict(&self) -> Result<(), Cause> {
         // Acquire: pairs with the Release in `cut`.
@@ -94,7 +105,9 @@ impl Flow {
         loop {
             let next = self.goroutines().pop();
             let Some(next) = next else { break };
-            payload = next.join().err().or(payload);
+            // They end soon, and must not be taken for ended before.
+            let ended = interrupt::shielded::<Dispatch, _>(|| next.join());
+            payload = ended.err().or(payload);
         }
         if let Some(payload) = payload {
             resume_unwind(payload);
@@ -206,7 +219,7 @@ impl<T> Input<T> {
     /// The next value, blocking this goroutine (never its OS thread) until there is one; `None`: there
     /// is no more, or the pipeline has ended.
     pub fn recv(&self) -> Option<T> {
-        self.recv_until(__NEVER)?
+        self.recv_until(NEVER)?
     }
 
     /// As [`Input::recv`], until `deadline` at most: `Some(None)`: it came first.
@@ -222,8 +235,12 @@ impl<T> Input<T> {
         }
         let mut next = RecvArm::new(&self.receiver);
         let mut done = DoneArm::new(self.context());
-        if __wait([&mut next, &mut done], deadline).is_none() {
-            return Some(None);
+        if wait_or_end([&mut next, &mut done], deadline).is_none() {
+            return if self.flow.fails_with_caller() {
+                None
+            } else {
+                Some(None)
+            };
         }
         if next.is_chosen() {
             return next.take().ok().map(Some);
@@ -235,7 +252,7 @@ impl<T> Input<T> {
     /// Waits until `deadline`; `false`: the pipeline has ended before.
     pub(super) fn wait_until(&self, deadline: Nanos) -> bool {
         let mut done = DoneArm::new(self.context());
-        if deadline > Dispatch::now() && __wait([&mut done], deadline).is_some() {
+        if deadline > Dispatch::now() && wait_or_end([&mut done], deadline).is_some() {
             self.flow.cut();
             return false;
         }
@@ -284,11 +301,13 @@ impl<T> Output<T> {
         };
         let mut send = SendArm::new(&self.sender, &mut slot);
         let mut done = DoneArm::new(context);
-        let _ = __wait([&mut send, &mut done], __NEVER);
+        let chosen = wait_or_end([&mut send, &mut done], NEVER);
         if send.is_chosen() {
             return send.take().map_err(|_| Stopped);
         }
-        self.flow.cut();
+        if chosen.is_some() || !self.flow.fails_with_caller() {
+            self.flow.cut();
+        }
         Err(Stopped)
     }
 }

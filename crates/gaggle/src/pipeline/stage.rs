@@ -4,6 +4,7 @@ use super::flow::{Input, Outlet, Output, channel};
 use super::{BoxError, Items};
 use crate::backend::Dispatch;
 use crate::context::Cause;
+use crate::rate::Limiter;
 use crate::time::deadline_after;
 use gaggle_core::contract::Runtime;
 use std::fmt;
@@ -382,7 +383,49 @@ impl<T: Send + 'static> Stage<T> {
         })
     }
 
+    /// Lets values pass as `limiter` allows, which others may share.
+    ///
+    /// # Errors
+    /// Where the limiter can never allow a value, or not before the deadline, that ends the pipeline.
+    ///
+    /// # Panics
+    /// As [`go`](crate::go).
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::rate::{Limit, Limiter};
+    /// use gaggle::{context, pipeline};
+    /// use std::sync::Arc;
+    /// let limiter = Arc::new(Limiter::new(Limit::per_second(1000.0), 2));
+    /// let all: Vec<u8> = pipeline::source(&context::background(), 0..4)
+    ///     .limit(limiter)
+    ///     .collect()?;
+    /// assert_eq!(all, [0, 1, 2, 3]);
+    /// # Ok::<(), context::Cause>(())
+    /// ```
+    #[track_caller]
+    pub fn limit(self, limiter: Arc<Limiter>) -> Stage<T> {
+        self.through(1, move |input, output| {
+            while let Some(value) = input.recv() {
+                limiter.wait(input.context())?;
+                output.send(value)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The sink that hands the values to the caller, one by one.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::{context, pipeline};
+    /// let mut items = pipeline::source(&context::background(), 1..=3).items();
+    /// for n in &mut items {
+    ///     println!("{n}");
+    /// }
+    /// items.finish()?; // or why there were no more
+    /// # Ok::<(), context::Cause>(())
+    /// ```
     pub fn items(self) -> Items<T> {
         Items::new(self.input, self.outlet)
     }
@@ -396,6 +439,15 @@ impl<T: Send + 'static> Stage<T> {
     ///
     /// # Panics
     /// With the panic of a stage (of several consumers, one; the others get an error), or of `f`.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::{context, pipeline};
+    /// let mut seen = Vec::new();
+    /// pipeline::source(&context::background(), 1..=3).for_each(|n| seen.push(n))?;
+    /// assert_eq!(seen, [1, 2, 3]);
+    /// # Ok::<(), context::Cause>(())
+    /// ```
     pub fn for_each(self, mut f: impl FnMut(T)) -> Result<(), Cause> {
         let mut items = self.items();
         items.by_ref().for_each(&mut f);
@@ -435,6 +487,14 @@ impl<T: Send + 'static> Stage<T> {
     ///
     /// # Panics
     /// As [`Stage::for_each`].
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::{context, pipeline};
+    /// let all: Vec<i32> = pipeline::source(&context::background(), 1..=3).collect()?;
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok::<(), context::Cause>(())
+    /// ```
     pub fn collect<C: FromIterator<T>>(self) -> Result<C, Cause> {
         let mut items = self.items();
         let all = items.by_ref().collect();
@@ -449,6 +509,14 @@ impl<T: Send + 'static> Stage<T> {
     ///
     /// # Panics
     /// As [`Stage::for_each`].
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::{context, pipeline};
+    /// let product = pipeline::source(&context::background(), 1..=3).fold(1, |product, n| product * n)?;
+    /// assert_eq!(product, 6);
+    /// # Ok::<(), context::Cause>(())
+    /// ```
     pub fn fold<A>(self, begin: A, f: impl FnMut(A, T) -> A) -> Result<A, Cause> {
         let mut items = self.items();
         let result = items.by_ref().fold(begin, f);
@@ -463,6 +531,13 @@ impl<T: Send + 'static> Stage<T> {
     ///
     /// # Panics
     /// As [`Stage::for_each`].
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::{context, pipeline};
+    /// pipeline::source(&context::background(), 1..=3).map(2, |n| println!("{n}")).drain()?;
+    /// # Ok::<(), context::Cause>(())
+    /// ```
     pub fn drain(self) -> Result<(), Cause> {
         self.for_each(drop)
     }
