@@ -15,7 +15,7 @@
 //! N2 is kept here by a list of work.
 
 use crate::chan::{Never, Receiver, Sender, unbuffered};
-use crate::contract::{Entry, NEVER, Nanos, Runtime, SpawnOptions};
+use crate::contract::{Body, Entry, NEVER, Nanos, Runtime, SpawnOptions, entry};
 use crate::interrupt::{Interrupt, Under};
 use crate::lock::Lock;
 use std::error::Error;
@@ -204,7 +204,7 @@ impl<R: Runtime> Node<R> {
                 node.expire();
             }
         };
-        let timer = R::timer_start(self.deadline, options, Box::new(fire));
+        let timer = R::timer_start(self.deadline, options, entry(fire));
         let mut state = self.state.lock();
         if self.outcome().is_none() {
             state.timer = Some(timer);
@@ -396,17 +396,30 @@ impl Outcome {
 /// Runs `entry` in a goroutine of its own; if none can be started, here: it must not be lost.
 fn run<R: Runtime>(options: SpawnOptions, entry: Entry) {
     let place: Arc<Lock<Option<Entry>, R::Lock>> = Arc::new(Lock::new(Some(entry)));
-    let theirs = Arc::clone(&place);
-    let start = move || {
-        let entry = theirs.lock().take();
-        if let Some(entry) = entry {
-            entry();
-        }
+    let lent: Lent<R> = Lent {
+        place: Arc::clone(&place),
+        taken: None,
     };
-    if R::spawn(options, Box::new(start)).is_err() {
+    if R::spawn(options, Box::new(lent)).is_err() {
         let entry = place.lock().take();
-        if let Some(entry) = entry {
-            entry();
+        if let Some(mut entry) = entry {
+            entry.run();
+        }
+    }
+}
+
+/// An entry that can be taken back if the goroutine is refused.
+struct Lent<R: Runtime> {
+    place: Arc<Lock<Option<Entry>, R::Lock>>,
+    /// Kept until the goroutine has ended (C6).
+    taken: Option<Entry>,
+}
+
+impl<R: Runtime> Body for Lent<R> {
+    fn run(&mut self) {
+        self.taken = self.place.lock().take();
+        if let Some(entry) = &mut self.taken {
+            entry.run();
         }
     }
 }

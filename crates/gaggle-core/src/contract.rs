@@ -10,6 +10,7 @@
 //! - C3: `ready` may be called from a goroutine, from any OS thread, and while the task still runs.
 //! - C4: no function here runs user code, but `yield_now`, `park` and `park_until` let other tasks run.
 //! - C5: the clock and the randomness of the algorithms are `now` and `random`, nothing else.
+//! - C6: a goroutine's entry is dropped last of all that is the goroutine's ([`Body`]).
 
 use crate::interrupt::Interrupt;
 use crate::lock::RawLock;
@@ -22,8 +23,39 @@ pub type Nanos = u64;
 /// The deadline that never comes.
 pub const NEVER: Nanos = Nanos::MAX;
 
+/// What a goroutine runs.
+///
+/// It is dropped, on the goroutine, when the goroutine has ended: its function has returned and the
+/// destructors of its thread-local storage have run. So a drop announces the end. One that never runs,
+/// because the goroutine was refused or its timer stopped, is dropped too.
+pub trait Body: Send {
+    /// Runs it. Called once at most.
+    fn run(&mut self);
+}
+
 /// What a new goroutine runs.
-pub type Entry = Box<dyn FnOnce() + Send + 'static>;
+pub type Entry = Box<dyn Body>;
+
+/// A function as what a goroutine runs. What it captures is dropped before the goroutine has ended.
+///
+/// # Examples
+/// ```
+/// use gaggle_core::contract::entry;
+/// entry(|| println!("honk")).run();
+/// ```
+pub fn entry<F: FnOnce() + Send + 'static>(f: F) -> Entry {
+    Box::new(Function(Some(f)))
+}
+
+struct Function<F>(Option<F>);
+
+impl<F: FnOnce() + Send> Body for Function<F> {
+    fn run(&mut self) {
+        if let Some(f) = self.0.take() {
+            f();
+        }
+    }
+}
 
 /// How a goroutine is to be started.
 #[derive(Clone, Debug)]

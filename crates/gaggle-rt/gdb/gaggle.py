@@ -21,7 +21,7 @@ REASONS = [
 
 FIELDS = [
     "version", "chunks", "chunk_head_bytes", "chunk_records", "record_bytes", "id", "on",
-    "suspended_on", "stack_pointer", "slot", "reason", "name", "location", "parent", "slot_fs",
+    "suspended_on", "stack_pointer", "slot", "reason", "name", "location", "parent",
 ]
 
 # The frame of a context that does not run: offsets from its stack pointer (gaggle-sys,

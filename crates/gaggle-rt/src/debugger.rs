@@ -25,7 +25,6 @@ pub struct Table {
     location: usize,
     parent: usize,
     /// Offset of the FS base in a slot.
-    slot_fs: usize,
 }
 
 // SAFETY: nothing in it ever changes, and the pointer is a static's.
@@ -49,5 +48,4 @@ pub static GAGGLE_DEBUGGER_TABLE: Table = Table {
     name: offset_of!(G, name),
     location: offset_of!(G, location),
     parent: offset_of!(G, parent),
-    slot_fs: offset_of!(Slot, fs),
 };

@@ -199,11 +199,11 @@ fn start(p: &'static P, g: &'static G) {
     watermark::begin(g, slot);
     // SAFETY: the slot was free: nobody runs on it.
     unsafe { slot.write_tls(template) };
-    let cell = (slot.fs as isize + current_offset()) as *mut Option<&'static G>;
+    let cell = (slot.fs(template) as isize + current_offset()) as *mut Option<&'static G>;
     // SAFETY: W5: the place of CURRENT in the block just written; `Cell` has its content's layout.
     unsafe { cell.write(Some(g)) };
     g.slot.set(Some(slot));
-    g.fs.set(slot.fs);
+    g.fs.set(slot.fs(template));
     g.task.disarm(); // a timer's wait for its start
     let argument = std::ptr::from_ref(g).cast_mut().cast::<()>();
     // SAFETY: the stack under `top` is the slot's, writable, and belongs to this goroutine.
@@ -495,16 +495,17 @@ unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
     let g = unsafe { &*argument.cast::<G>() };
     preempt::leave(g); // M4: the section of whoever switched here
     ensure_vector(g);
-    if let Some(entry) = g.entry.take() {
+    let mut entry = g.entry.take();
+    if let Some(entry) = &mut entry {
         // The entry reports its own panic to whoever joins; one that escapes ends only this goroutine.
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(entry));
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| entry.run()));
     }
     if plain::is_child() {
         // A forked child's only thread ends, and so does the child.
         thread_tls::run_destructors(g);
         std::process::exit(0);
     }
-    end(g)
+    end(g, entry)
 }
 
 /// How many goroutines are started between two widenings of malloc's heap; each comes with a few
@@ -534,12 +535,16 @@ fn ensure_vector(g: &'static G) {
     }
     slot.set_dtv(vector);
     // SAFETY: fs + 8 is the vector's place in this goroutine's control block.
-    unsafe { ((slot.fs + 8) as *mut *mut usize).write(vector) };
+    unsafe { ((g.fs.get() + 8) as *mut *mut usize).write(vector) };
 }
 
-/// Ends the calling goroutine: destructors, what libc allocated for it, and the last switch away.
-fn end(g: &'static G) -> ! {
-    let guarded = std::panic::catch_unwind(AssertUnwindSafe(|| thread_tls::run_destructors(g)));
+/// Ends the calling goroutine: destructors, its entry (C6 of the contract), what libc allocated for it,
+/// and the last switch away.
+fn end(g: &'static G, entry: Option<Entry>) -> ! {
+    let guarded = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        thread_tls::run_destructors(g);
+        drop(entry);
+    }));
     if guarded.is_err() {
         fatal(format_args!(
             "a thread-local destructor of goroutine {} panicked",
@@ -551,9 +556,9 @@ fn end(g: &'static G) -> ! {
     if let Some(slot) = g.slot.get() {
         // SAFETY: the destructors have run; nothing after this uses thread-local storage that libc
         // allocated on demand.
-        unsafe { template().release_specific(slot.fs) };
+        unsafe { template().release_specific(g.fs.get()) };
         // SAFETY: libc may have moved the vector: the control block knows where it is.
-        let vector = unsafe { ((slot.fs + 8) as *const *mut usize).read() };
+        let vector = unsafe { ((g.fs.get() + 8) as *const *mut usize).read() };
         // SAFETY: as for `release_specific`.
         unsafe { glibc::dtv::release_blocks(vector) };
         slot.set_dtv(vector);

@@ -1,7 +1,7 @@
 //! The last self-check: a goroutine that tries what per-goroutine thread-local storage must support.
 
 use crate::sched;
-use gaggle_core::contract::{Runtime, SpawnOptions};
+use gaggle_core::contract::{Runtime, SpawnOptions, entry};
 pub use gaggle_sys::glibc::Refusal;
 use gaggle_sys::glibc::require;
 use std::mem::MaybeUninit;
@@ -19,7 +19,7 @@ pub fn probe() -> Result<(), Refusal> {
         stack_bytes: None,
         location: Location::caller(),
     };
-    let entry = Box::new(move || {
+    let entry = entry(move || {
         let _ = report.send(examine());
     });
     crate::Green::spawn(options, entry)

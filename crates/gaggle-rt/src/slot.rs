@@ -41,8 +41,6 @@ pub const TID_BASE: u32 = 1 << 22;
 pub struct Slot {
     /// Lowest address, where the guard begins.
     pub base: usize,
-    /// The FS base of whoever runs here.
-    pub fs: usize,
     tid: u32,
     class: u8,
     dtv: Cell<*mut usize>,
@@ -82,7 +80,12 @@ pub fn next_size(class: u8) -> Option<usize> {
 impl Slot {
     /// Where the goroutine's frames begin, going down (S2).
     pub fn top(&self, template: &Template) -> usize {
-        self.fs - template.below()
+        self.fs(template) - template.below()
+    }
+
+    /// The FS base of whoever runs here.
+    pub fn fs(&self, template: &Template) -> usize {
+        (self.base + (1 << self.class) - template.above()) & !63
     }
 
     /// The half of the reservation that frames reach last, without the guard.
@@ -111,7 +114,7 @@ impl Slot {
             dtv: self.dtv.get(),
         };
         // SAFETY: the block lies at the slot's top end, reserved for it by `carve`; `fs` is aligned.
-        unsafe { template.write(self.fs, identity) };
+        unsafe { template.write(self.fs(template), identity) };
     }
 
     /// The dynamic thread vector that the next goroutine here can use; null: it must allocate one.
@@ -285,7 +288,6 @@ impl Reserved {
             let record = self.records.wrapping_add(index);
             let slot = Slot {
                 base,
-                fs: (base + bytes - template.above()) & !63,
                 tid: TID_BASE + number + index as u32,
                 class,
                 dtv: Cell::new(std::ptr::null_mut()),

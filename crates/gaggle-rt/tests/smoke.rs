@@ -22,7 +22,7 @@ fn go(f: impl FnOnce() + Send + 'static) {
         stack_bytes: None,
         location: Location::caller(),
     };
-    Green::spawn(options, Box::new(f)).expect("memory for a goroutine");
+    Green::spawn(options, gaggle_core::contract::entry(f)).expect("memory for a goroutine");
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn a_stack_larger_than_a_gibibyte_is_refused() {
         stack_bytes: Some(1024 * MIB + 1),
         location: Location::caller(),
     };
-    let refused = gaggle_rt::Green::spawn(options, Box::new(|| unreachable!("it was refused")));
+    let refused = gaggle_rt::Green::spawn(
+        options,
+        gaggle_core::contract::entry(|| unreachable!("it was refused")),
+    );
     let error = refused.expect_err("no stack is that large");
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("1 GiB"), "{error}");

@@ -15,6 +15,10 @@ thread_local! {
     /// The calling goroutine's number; 0 on other threads. Without a destructor, so that it answers
     /// in TLS destructors too.
     static ID: Cell<u64> = const { Cell::new(0) };
+
+    /// What the goroutine ran. Registered first, so that std destroys it after all other thread-local
+    /// variables (C6 of the contract).
+    static RUN: Cell<Option<Entry>> = const { Cell::new(None) };
 }
 
 /// One goroutine in [`COUNT`], from before its thread exists.
@@ -69,7 +73,10 @@ pub(crate) fn spawn(options: SpawnOptions, entry: Entry) -> io::Result<u64> {
     builder.spawn(move || {
         let _counted = counted;
         ID.set(id);
-        entry();
+        RUN.set(None);
+        let mut entry = entry;
+        entry.run();
+        RUN.set(Some(entry));
     })?;
     Ok(id)
 }

@@ -8,7 +8,7 @@
 //! - R2: a fired timer whose thread the operating system refuses is tried again until it starts.
 
 use crate::goroutine;
-use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
+use gaggle_core::contract::{Body, Entry, Nanos, Runtime, SpawnOptions};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,19 +120,32 @@ fn serve() {
 /// Starts the goroutine of a timer that is due (R2).
 fn fire(due: Pending) {
     // std drops the closure of a thread that is refused, so the entry is lent to it.
-    let entry = Arc::new(Mutex::new(Some(due.entry)));
+    let place = Arc::new(Mutex::new(Some(due.entry)));
     loop {
-        let lent = Arc::clone(&entry);
-        let run = move || {
-            let entry = lent.lock().unwrap_or_else(PoisonError::into_inner).take();
-            drop(lent);
-            if let Some(entry) = entry {
-                entry();
-            }
+        let lent = Lent {
+            place: Arc::clone(&place),
+            taken: None,
         };
-        if goroutine::spawn(due.options.clone(), Box::new(run)).is_ok() {
+        if goroutine::spawn(due.options.clone(), Box::new(lent)).is_ok() {
             return;
         }
         std::thread::sleep(Duration::from_nanos(RETRY_NANOS));
+    }
+}
+
+/// An entry that stays when the goroutine is refused.
+struct Lent {
+    place: Arc<Mutex<Option<Entry>>>,
+    /// Kept until the goroutine has ended.
+    taken: Option<Entry>,
+}
+
+impl Body for Lent {
+    fn run(&mut self) {
+        let place = self.place.lock();
+        self.taken = place.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(entry) = &mut self.taken {
+            entry.run();
+        }
     }
 }

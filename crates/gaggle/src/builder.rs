@@ -4,7 +4,7 @@ use crate::backend::Dispatch;
 use crate::goroutine::{Ending, Goroutine};
 use crate::join::{JoinHandle, Joiner, Packet};
 use crate::scope::{Scope, ScopeData, ScopedJoinHandle};
-use gaggle_core::contract::{Entry, Runtime, SpawnOptions};
+use gaggle_core::contract::{Body, Entry, Runtime, SpawnOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ where
     // SAFETY: the types differ in the lifetime alone; the closure does not outlive it, because
     // `Ending` is dropped after all that the closure borrows, run or not, and the caller promises
     // that the borrowed outlives the `Ending`.
-    let entry = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Entry>(entry) };
+    let entry = unsafe { std::mem::transmute::<Box<dyn Body + 'scope>, Entry>(entry) };
     let id = Dispatch::spawn(options, entry)?;
     goroutine.set_id(id);
     Ok(Joiner {
@@ -175,32 +175,41 @@ pub(crate) fn entry<'scope, F, T>(
     f: F,
     packet: Arc<Packet<T>>,
     ending: Ending,
-) -> Box<dyn FnOnce() + Send + 'scope>
+) -> Box<dyn Body + 'scope>
 where
     F: FnOnce() -> T + Send + 'scope,
     T: Send + 'scope,
 {
-    let task = Task { f, packet, ending };
-    Box::new(move || task.run())
+    Box::new(Task {
+        f: Some(f),
+        packet: Some(packet),
+        ending,
+    })
 }
 
-/// What an entry owns. When it is dropped without having run, its fields go in their order: the ending
+/// What a goroutine runs, and what announces its end. Its fields are dropped in their order: the ending
 /// must be the last (see `start`).
 struct Task<F, T> {
-    f: F,
-    packet: Arc<Packet<T>>,
+    f: Option<F>,
+    packet: Option<Arc<Packet<T>>>,
     ending: Ending,
 }
 
-impl<F: FnOnce() -> T, T> Task<F, T> {
-    fn run(self) {
+impl<F, T> Body for Task<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn run(&mut self) {
+        let (Some(f), Some(packet)) = (self.f.take(), self.packet.take()) else {
+            return;
+        };
         self.ending.begin();
         // The panic goes to whoever joins, who decides what is still fit for use.
-        let result = catch_unwind(AssertUnwindSafe(self.f));
+        let result = catch_unwind(AssertUnwindSafe(f));
         if result.is_err() {
             crate::panics::uncaught();
         }
-        self.packet.put(result);
-        crate::goroutine::left_its_result();
+        packet.put(result);
     }
 }

@@ -1,8 +1,8 @@
 //! The handle of a goroutine, and what it shares with its joiner: name, number, permit, end.
 //!
 //! - E1: a goroutine has *ended* when its function has returned and its TLS destructors have run. The
-//!   end is announced by the drop of [`Ending`], which the goroutine keeps in the TLS variable that it
-//!   registers first, and which std therefore destroys last.
+//!   end is announced by the drop of [`Ending`], part of what the goroutine runs, which the backend drops
+//!   last (C6 of the contract).
 //! - E2: an entry that never runs (its spawn was refused, its timer stopped) drops its [`Ending`] too,
 //!   so nobody waits for a goroutine that will not come.
 
@@ -15,6 +15,7 @@ use gaggle_core::contract::{Runtime, WaitReason};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
+use std::ptr::null;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,8 +27,6 @@ struct Shared {
     id: AtomicU64,
     /// The permit of `park` and `unpark`.
     parker: Parker,
-    /// Its function has begun and not yet left its result. Only its own thread touches this.
-    is_running: AtomicBool,
     has_ended: AtomicBool,
     /// Given once, at the end; taken by the joiner.
     end: Parker,
@@ -56,7 +55,6 @@ impl Goroutine {
                 name: name.map(Box::new),
                 id: AtomicU64::new(0),
                 parker: Parker::new(),
-                is_running: AtomicBool::new(false),
                 has_ended: AtomicBool::new(false),
                 end: Parker::new(),
             }),
@@ -141,38 +139,24 @@ impl Ending {
         own
     }
 
-    /// Called first on the goroutine itself: from here on its end is the end of its TLS (E1).
-    pub(crate) fn begin(mut self) {
+    /// Called first on the goroutine itself.
+    pub(crate) fn begin(&mut self) {
         if let Some(id) = Dispatch::current_id() {
             self.goroutine.set_id(id);
         }
         if let Some(membership) = &mut self.membership {
             membership.enter(&self.goroutine);
+            drop(set_own_family(Some(membership.family())));
         }
-        // Relaxed: one thread's own.
-        self.goroutine
-            .shared
-            .is_running
-            .store(true, Ordering::Relaxed);
-        CURRENT.with(|current| {
-            current.handle.replace(Some(self.goroutine.clone()));
-            let membership = self.membership.as_ref();
-            current.family.replace(membership.map(|own| own.family()));
-            current.ending.set(Some(self));
-        });
+        OWN.set(Arc::as_ptr(&self.goroutine.shared));
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         let shared = &self.goroutine.shared;
-        // Relaxed: one thread's own.
-        if shared.is_running.load(Ordering::Relaxed) {
-            // `process::exit` was called under it and runs this thread's destructors: the goroutine
-            // has no result, and whoever waits for it goes with the process.
-            std::mem::forget(self.scope.take());
-            std::mem::forget(self.membership.take());
-            return;
+        if OWN.get() == Arc::as_ptr(shared) {
+            OWN.set(null());
         }
         drop(self.membership.take());
         // Release: pairs with the Acquire in `has_ended`.
@@ -184,52 +168,46 @@ impl Drop for Ending {
     }
 }
 
-/// Says that the calling goroutine's function is over and its result where the joiner finds it.
-pub(crate) fn left_its_result() {
-    CURRENT.with(|current| {
-        if let Some(own) = current.handle.borrow().as_ref() {
-            // Relaxed: one thread's own.
-            own.shared.is_running.store(false, Ordering::Relaxed);
-        }
-    });
-}
-
-/// What a goroutine knows of itself.
-struct Current {
-    handle: RefCell<Option<Goroutine>>,
-    ending: Cell<Option<Ending>>,
-    family: RefCell<Option<Arc<Family>>>,
-}
-
 thread_local! {
-    static CURRENT: Current = const {
-        Current {
-            handle: RefCell::new(None),
-            ending: Cell::new(None),
-            family: RefCell::new(None),
-        }
-    };
+    /// What the calling goroutine shares with its joiner, from its beginning until its [`Ending`], which
+    /// owns it, is dropped; null else. Without a destructor, as most goroutines need none.
+    static OWN: Cell<*const Shared> = const { Cell::new(null()) };
+
+    /// The handle of an OS thread that asked for its own.
+    static FOREIGN: RefCell<Option<Goroutine>> = const { RefCell::new(None) };
+
+    static FAMILY: RefCell<Option<Arc<Family>>> = const { RefCell::new(None) };
+}
+
+/// The handle of the calling goroutine.
+fn own() -> Option<Goroutine> {
+    let shared = OWN.get();
+    if shared.is_null() {
+        return None;
+    }
+    // SAFETY: made by `Arc::as_ptr` from the Arc in the goroutine's `Ending`, which lives, as its drop
+    // clears the pointer.
+    unsafe { Arc::increment_strong_count(shared) };
+    // SAFETY: as above, with the count that was just added.
+    let shared = unsafe { Arc::from_raw(shared) };
+    Some(Goroutine { shared })
 }
 
 /// The family that the caller belongs to; none where its thread-local storage is gone.
 pub(crate) fn own_family() -> Option<Arc<Family>> {
-    let known = CURRENT.try_with(|current| current.family.borrow().clone());
+    let known = FAMILY.try_with(|family| family.borrow().clone());
     known.ok().flatten()
 }
 
 /// Makes the caller a member of `family`, or of none, and answers which it was in before.
 pub(crate) fn set_own_family(family: Option<Arc<Family>>) -> Option<Arc<Family>> {
-    let before = CURRENT.try_with(|current| current.family.replace(family));
+    let before = FAMILY.try_with(|own| own.replace(family));
     before.ok().flatten()
 }
 
 /// The calling goroutine's name, for its panic hook: never panics itself.
 pub(crate) fn own_name() -> Option<Arc<str>> {
-    let known = CURRENT.try_with(|current| {
-        let handle = current.handle.try_borrow().ok()?;
-        handle.as_ref()?.shared.name.as_deref().cloned()
-    });
-    known.ok().flatten()
+    own()?.shared.name.as_deref().cloned()
 }
 
 /// The handle of the calling goroutine, or of the calling OS thread where none runs.
@@ -240,8 +218,11 @@ pub(crate) fn own_name() -> Option<Arc<str>> {
 /// assert!(handle.id().is_some());
 /// ```
 pub fn current() -> Goroutine {
-    let known = CURRENT.try_with(|current| {
-        let mut handle = current.handle.borrow_mut();
+    if let Some(own) = own() {
+        return own;
+    }
+    let known = FOREIGN.try_with(|handle| {
+        let mut handle = handle.borrow_mut();
         handle.get_or_insert_with(|| Goroutine::new(None)).clone()
     });
     // Destructors that run even after ours get a handle that nobody else has.

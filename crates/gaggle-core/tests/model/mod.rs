@@ -171,8 +171,8 @@ impl Runtime for Model {
         })
     }
 
-    fn spawn(_options: SpawnOptions, entry: Entry) -> std::io::Result<u64> {
-        thread::spawn(entry);
+    fn spawn(_options: SpawnOptions, mut entry: Entry) -> std::io::Result<u64> {
+        thread::spawn(move || entry.run());
         Ok(0)
     }
 

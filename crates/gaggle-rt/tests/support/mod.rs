@@ -46,7 +46,7 @@ impl Go {
     /// Starts it.
     pub fn start(self, f: impl FnOnce() + Send + 'static) {
         start();
-        Green::spawn(self.0, Box::new(f)).expect("memory for a goroutine");
+        Green::spawn(self.0, gaggle_core::contract::entry(f)).expect("memory for a goroutine");
     }
 
     /// Starts it and waits for its answer.

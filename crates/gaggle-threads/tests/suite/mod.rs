@@ -4,7 +4,7 @@
 //! `begin`s. The tests run on OS threads and in goroutines alike, since both may call everything.
 
 use super::{Backend, begin};
-use gaggle_core::contract::{Entry, NEVER, Runtime, SpawnOptions, TIMED_OUT};
+use gaggle_core::contract::{NEVER, Runtime, SpawnOptions, TIMED_OUT, entry};
 use gaggle_core::lock::Lock;
 use gaggle_core::task::Ticket;
 use std::panic::Location;
@@ -24,7 +24,7 @@ fn options() -> SpawnOptions {
 /// Runs `f` in a goroutine and answers what it answers.
 fn in_goroutine<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
-    let entry: Entry = Box::new(move || sender.send(f()).unwrap());
+    let entry = entry(move || sender.send(f()).unwrap());
     Backend::spawn(options(), entry).unwrap();
     receiver.recv().expect("the goroutine did not end well")
 }
@@ -66,7 +66,7 @@ fn waker() -> Waker {
         stopped: Arc::new(AtomicBool::new(false)),
     };
     let (orders, stopped) = (Arc::clone(&waker.orders), Arc::clone(&waker.stopped));
-    let entry: Entry = Box::new(move || {
+    let entry = entry(move || {
         while !stopped.load(Ordering::Relaxed) {
             let order = orders.lock().pop();
             match order.and_then(|(ticket, token)| ticket.claim(token)) {
@@ -110,7 +110,7 @@ fn what_was_written_before_ready_is_seen_after_park() {
         let value = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = mpsc::channel::<Ticket<Backend>>();
         let written = Arc::clone(&value);
-        let entry: Entry = Box::new(move || {
+        let entry = entry(move || {
             for (number, ticket) in receiver.into_iter().enumerate() {
                 written.store(number + 1, Ordering::Relaxed);
                 ticket.claim(0).expect("nobody else claims").ready();
@@ -221,7 +221,7 @@ fn deadline_that_comes_after_the_claim_waits_for_the_ready() {
             let ticket = Ticket::<Backend>::take();
             let claimed = ticket.claim(round).expect("nobody else claims");
             let before = Arc::clone(&readied);
-            let entry: Entry = Box::new(move || {
+            let entry = entry(move || {
                 for _ in 0..10 {
                     Backend::yield_now();
                 }
@@ -244,7 +244,7 @@ fn goroutines_have_distinct_tasks_and_numbers() {
     let mut started: Vec<u64> = (0..50)
         .map(|_| {
             let sender = sender.clone();
-            let entry: Entry = Box::new(move || {
+            let entry = entry(move || {
                 let task = std::ptr::from_ref(Backend::current()).addr();
                 Backend::yield_now();
                 assert_eq!(task, std::ptr::from_ref(Backend::current()).addr());
@@ -300,7 +300,7 @@ fn timer_runs_its_entry_in_a_goroutine_after_its_deadline() {
     everywhere(|| {
         let deadline = Backend::now() + 2 * MILLISECOND;
         let (sender, receiver) = mpsc::channel();
-        let entry: Entry = Box::new(move || {
+        let entry = entry(move || {
             sender
                 .send((Backend::now(), Backend::current_id()))
                 .unwrap()
@@ -317,7 +317,7 @@ fn timer_that_never_comes_can_be_stopped_once() {
     everywhere(|| {
         let value = Arc::new(());
         let kept = Arc::clone(&value);
-        let timer = Backend::timer_start(NEVER, options(), Box::new(move || drop(kept)));
+        let timer = Backend::timer_start(NEVER, options(), entry(move || drop(kept)));
         assert!(Backend::timer_stop(&timer).is_some());
         assert_eq!(
             Arc::strong_count(&value),
@@ -337,7 +337,7 @@ fn lock_lets_one_in_at_a_time() {
     let (sender, receiver) = mpsc::channel::<()>();
     for _ in 0..TASKS {
         let (count, sender) = (Arc::clone(&count), sender.clone());
-        let entry: Entry = Box::new(move || {
+        let entry = entry(move || {
             for _ in 0..ROUNDS {
                 // Read and written apart, so that two inside at once would lose an addition.
                 let mut count = count.lock();
