@@ -2,7 +2,6 @@
 //! `gdb/gaggle.py` works on release builds, which have no types in their debug information.
 
 use crate::g::{self, G};
-use crate::slot::Slot;
 use std::mem::offset_of;
 
 /// The table. Its fields are only ever added to, at the end; `version` counts those changes.
@@ -24,7 +23,6 @@ pub struct Table {
     name: usize,
     location: usize,
     parent: usize,
-    /// Offset of the FS base in a slot.
 }
 
 // SAFETY: nothing in it ever changes, and the pointer is a static's.
