@@ -188,7 +188,7 @@ fn start(p: &'static P, g: &'static G) {
     let class = g.stack_class.get();
     let own = (class == slot::DEFAULT_CLASS).then_some(&p.free_slots);
     let kept = own.and_then(slot::SlotList::pop);
-    let slot = match kept.map_or_else(|| slot::take(class, template, own), Ok) {
+    let slot = match kept.map_or_else(|| slot::take(class, own), Ok) {
         Ok(slot) => slot,
         Err(error) => fatal(format_args!(
             "a stack of {} KiB for goroutine {} cannot be reserved: {error}",

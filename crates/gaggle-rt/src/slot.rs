@@ -271,12 +271,7 @@ impl Pool {
 impl Reserved {
     /// Makes slots of it: the first is answered, the others go to `spare`. No lock is held: the guards
     /// are system calls.
-    fn make(
-        self,
-        class: u8,
-        template: &Template,
-        spare: Option<&SlotList>,
-    ) -> io::Result<&'static Slot> {
+    fn make(self, class: u8, spare: Option<&SlotList>) -> io::Result<&'static Slot> {
         let bytes = 1usize << class;
         // SAFETY: the lowest parts of slots that nobody has, in a mapping of ours.
         let count = unsafe { guard::install(self.base, bytes, self.count) }?;
@@ -322,7 +317,7 @@ const BATCH: usize = 16;
 ///
 /// # Errors
 /// When the kernel has no address space or no mapping left.
-pub fn take(class: u8, template: &Template, spare: Option<&SlotList>) -> io::Result<&'static Slot> {
+pub fn take(class: u8, spare: Option<&SlotList>) -> io::Result<&'static Slot> {
     let batch = if spare.is_some() { BATCH } else { 1 };
     let reserved = {
         let mut pool = POOL.lock();
@@ -336,7 +331,7 @@ pub fn take(class: u8, template: &Template, spare: Option<&SlotList>) -> io::Res
         }
         pool.reserve(class, batch)?
     };
-    reserved.make(class, template, spare)
+    reserved.make(class, spare)
 }
 
 /// Puts slots into the common pool.
