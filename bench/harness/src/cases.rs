@@ -499,10 +499,11 @@ pub const SWEEPS: &[Sweep] = &[
         name: "http_by_connections",
         case: Case {
             workload: "http_hello",
+            contenders: &[GAGGLE, GO, by(Peer::Tokio, "default", "tokio hyper")],
             ..SERVER
         },
         axis: Axis::Connections,
-        loads: &[100, 300, 1000, 3000, 10_000],
+        loads: &[100, 1000, 10_000],
         quick_max: 10_000,
     },
     Sweep {
@@ -541,3 +542,28 @@ pub const SWEEPS: &[Sweep] = &[
         quick_max: 16,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_begins_with_ours_and_compares_what_is_known() {
+        let swept = SWEEPS.iter().map(|sweep| &sweep.case);
+        for case in CASES.iter().chain(swept) {
+            assert_eq!(case.contenders[0].peer, Peer::Gaggle, "{}", case.workload);
+            assert_eq!(case.contenders[0].label, "gaggle", "{}", case.workload);
+            assert!(case.contenders.len() > 1, "{}", case.workload);
+            for key in case.metrics {
+                assert!(Metric::of(key).is_some(), "{}: {key}", case.workload);
+            }
+        }
+    }
+
+    #[test]
+    fn quick_is_never_larger() {
+        for case in CASES {
+            assert!(case.sizes.1 <= case.sizes.0, "{}", case.workload);
+        }
+    }
+}

@@ -128,7 +128,7 @@ fn with_server(
 /// wrk with one thread on the other core.
 fn load_by_wrk(server: &Server) -> Result<Map<String, Value>, Stopped> {
     check_hello(server.address)?;
-    let seconds = if server.quick { 3 } else { 10 };
+    let seconds = if server.quick { 2 } else { 10 };
     let mut command = on_core(1, Path::new("wrk"));
     command
         .args(["--threads", "1", "--latency", "--timeout", "10s"])

@@ -22,6 +22,8 @@ const HEAD: i32 = 48;
 /// Where bars begin, and how much is left for the figure behind the longest.
 const LEFT: i32 = 330;
 const RIGHT: i32 = 140;
+/// A bar that is more than this many times as long as ours is cut, and has a gap near its end.
+const CUT: f64 = 5.0;
 
 /// The colour of a contender, the same in every plot: ours, then one for each family.
 fn colour(label: &str) -> RGBColor {
@@ -112,8 +114,8 @@ fn bars_of<'a>(rows: &[&'a Row], metric: &Metric) -> Vec<Bar<'a>> {
     bars
 }
 
-/// Horizontal bars, each row's on a scale of its own that ends at its longest, so that an outlier among
-/// the contenders does not hide another row; `false`: there is none.
+/// Horizontal bars, each row's on a scale of its own that ends at its longest bar, or where bars are cut,
+/// so that an outlier hides nothing; `false`: there is none.
 fn bars(file: &Path, group: &str, metric: &Metric, rows: &[&Row]) -> Result<bool, Box<dyn Error>> {
     let bars = bars_of(rows, metric);
     if bars.is_empty() {
@@ -129,7 +131,7 @@ fn bars(file: &Path, group: &str, metric: &Metric, rows: &[&Row]) -> Result<bool
         "less"
     };
     let title = format!(
-        "{group}: {} ({}), {better} is better; the line is least .. most",
+        "{group}: {} ({}), {better} is better; the line is least .. most, a gap a bar that is cut",
         metric.name, metric.unit
     );
     area.draw_text(&title, &text_style(16, HPos::Left), (GAP, GAP))?;
@@ -139,13 +141,22 @@ fn bars(file: &Path, group: &str, metric: &Metric, rows: &[&Row]) -> Result<bool
         if begins && index > 0 {
             top += GAP;
         }
-        let of_row = bars.iter().filter(|other| other.row == bar.row);
-        let longest = of_row.map(|bar| bar.spread.max).fold(0.0, f64::max);
-        draw_bar(&area, bar, begins, longest, top)?;
+        draw_bar(&area, bar, begins, scale_of(&bars, bar.row), top)?;
         top += BAR;
     }
     area.present()?;
     Ok(true)
+}
+
+/// The figure at which a row's scale ends.
+fn scale_of(bars: &[Bar], row: &str) -> f64 {
+    let of_row = || bars.iter().filter(|bar| bar.row == row);
+    let longest = of_row().map(|bar| bar.spread.max).fold(0.0, f64::max);
+    let ours = of_row().find(|bar| bar.label == "gaggle");
+    match ours.map(|ours| CUT * ours.spread.max) {
+        Some(cut) if cut > 0.0 => longest.min(cut),
+        _ => longest,
+    }
 }
 
 fn text_style(size: i32, side: HPos) -> TextStyle<'static> {
@@ -153,34 +164,41 @@ fn text_style(size: i32, side: HPos) -> TextStyle<'static> {
     style.pos(Pos::new(side, VPos::Top))
 }
 
-fn draw_bar(area: &Area, bar: &Bar, begins: bool, longest: f64, top: i32) -> Drawn {
+fn draw_bar(area: &Area, bar: &Bar, begins: bool, scale: f64, top: i32) -> Drawn {
     let length = |figure: f64| {
-        let share = if longest > 0.0 { figure / longest } else { 0.0 };
+        let share = if scale > 0.0 { figure / scale } else { 0.0 };
         LEFT + (f64::from(WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)).round() as i32
     };
+    let text_top = top + 2;
     if begins {
-        area.draw_text(bar.row, &text_style(12, HPos::Left), (GAP, top))?;
+        area.draw_text(bar.row, &text_style(13, HPos::Left), (GAP, text_top))?;
     }
-    area.draw_text(bar.label, &text_style(12, HPos::Right), (LEFT - 6, top))?;
+    area.draw_text(
+        bar.label,
+        &text_style(13, HPos::Right),
+        (LEFT - 6, text_top),
+    )?;
     let end = length(bar.spread.median).max(LEFT + 1);
+    let (upper, lower) = (top + 2, top + BAR - 3);
     area.draw(&Rectangle::new(
-        [(LEFT, top + 2), (end, top + BAR - 3)],
+        [(LEFT, upper), (end, lower)],
         colour(bar.label).filled(),
     ))?;
     let (least, most) = (length(bar.spread.min), length(bar.spread.max));
-    let middle = top + BAR / 2;
-    area.draw(&PathElement::new(
-        vec![(least, middle), (most, middle)],
-        BLACK.stroke_width(1),
-    ))?;
-    for side in [least, most] {
-        area.draw(&PathElement::new(
-            vec![(side, middle - 3), (side, middle + 3)],
-            BLACK.stroke_width(1),
-        ))?;
+    if bar.spread.median > scale {
+        let gap = [(end - 16, upper), (end - 10, lower)];
+        area.draw(&Rectangle::new(gap, WHITE.filled()))?;
+    } else {
+        let middle = top + BAR / 2;
+        let line = |ends: [(i32, i32); 2]| PathElement::new(ends.to_vec(), BLACK.stroke_width(1));
+        area.draw(&line([(least, middle), (most, middle)]))?;
+        for side in [least, most] {
+            area.draw(&line([(side, middle - 3), (side, middle + 3)]))?;
+        }
     }
     let text = number(bar.spread.median);
-    area.draw_text(&text, &text_style(12, HPos::Left), (most.max(end) + 6, top))?;
+    let behind = (most.max(end) + 6, text_top);
+    area.draw_text(&text, &text_style(13, HPos::Left), behind)?;
     Ok(())
 }
 
@@ -275,4 +293,54 @@ fn curves(file: &Path, sweep: &str, metric: &Metric, places: &[&Row]) -> Drawn {
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Line, Results};
+    use serde_json::{Value, json};
+
+    fn line(case: &str, sweep: Option<u64>, contender: &str, ns: f64) -> Line {
+        let mut keys = json!({
+            "session": "one", "case": case, "group": "tasks", "contender": contender, "round": 1,
+            "metrics": ["ns_per_op"], "report": {"peer": contender, "ns_per_op": ns},
+        });
+        if let Some(load) = sweep {
+            keys["sweep"] = "spawn_by_tasks".into();
+            keys["load"] = load.into();
+        }
+        let Value::Object(keys) = keys else {
+            panic!("an object")
+        };
+        Line::new(keys)
+    }
+
+    #[test]
+    fn bars_and_curves_name_everyone_and_tell_the_figures() {
+        let lines = [
+            line("yield", None, "gaggle", 15.0),
+            line("yield", None, "threads", 12_345.0),
+            line("spawn_by_tasks 100", Some(100), "gaggle", 40.0),
+            line("spawn_by_tasks 1000", Some(1000), "gaggle", 50.0),
+            line("spawn_by_tasks 100", Some(100), "go", 300.0),
+        ];
+        let folder = std::env::temp_dir().join(format!("gaggle-plots-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("it is ours");
+        let files = draw(&Results::of(&lines), &folder).expect("they can be drawn");
+        assert_eq!(
+            files,
+            ["tasks_ns_per_op.svg", "spawn_by_tasks_ns_per_op.svg"]
+        );
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).expect("it is there");
+        let bars = read(&files[0]);
+        for word in ["gaggle", "threads", "12,345", "15.0", "yield"] {
+            assert!(bars.contains(word), "{word}");
+        }
+        let curves = read(&files[1]);
+        for word in ["gaggle", "go", "1,000", "less is better"] {
+            assert!(curves.contains(word), "{word}");
+        }
+        std::fs::remove_dir_all(&folder).expect("it is ours");
+    }
 }

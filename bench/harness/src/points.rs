@@ -133,3 +133,58 @@ fn sweep_points(options: &Options) -> Vec<Point> {
     }
     points
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Request, parse};
+    use std::ffi::OsString;
+
+    fn points_of(line: &str) -> Vec<Point> {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Request::Run(options)) => points(&options),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_point_for_each_number_of_processors_or_tasks() {
+        let ids = |line: &str| points_of(line).into_iter().map(|point| point.id);
+        let expected = ["pingpong procs=1", "pingpong procs=2"];
+        assert!(ids("pingpong").eq(expected));
+        assert!(ids("mutex").eq(["mutex tasks=8", "mutex tasks=64"]));
+        assert!(ids("http_hello").eq(["http_hello c=64", "http_hello c=1000"]));
+        let expected = [1, 2, 4, 8, 16].map(|procs| format!("fib_by_procs {procs}"));
+        assert!(ids("--sweep fib").eq(expected));
+    }
+
+    #[test]
+    fn sizes_are_those_asked_for_and_less_for_who_cannot() {
+        let arguments = |line: &str, label: &str| {
+            let point = points_of(line).remove(0);
+            let contenders = point.case.contenders;
+            let contender = contenders.iter().find(|contender| contender.label == label);
+            point.arguments(contender.expect("it takes part")).join(" ")
+        };
+        assert_eq!(
+            arguments("pingpong", "tokio kanal"),
+            "pingpong --procs 1 --variant kanal --n 1000000"
+        );
+        assert_eq!(
+            arguments("pingpong --quick", "threads"),
+            "pingpong --procs 1 --variant default --n 40000"
+        );
+        assert_eq!(
+            arguments("mutex", "go"),
+            "mutex --procs 2 --variant default --n 10000000 --tasks 8"
+        );
+        assert_eq!(
+            arguments("http_hello", "go"),
+            "http_hello --procs 1 --variant default"
+        );
+        assert_eq!(
+            arguments("startup", "may"),
+            "noop --procs 2 --variant default"
+        );
+    }
+}

@@ -64,24 +64,45 @@ fn head(page: &mut String, results: &Results) {
     ));
 }
 
-/// In how many rows ours is first, and who is elsewhere.
+/// In how many rows ours is first, and who is in the others.
 fn summary(page: &mut String, results: &Results) {
     let compared: Vec<_> = results
         .rows
         .iter()
         .filter(|row| row.sweep.is_none() && row.series.len() > 1)
-        .filter_map(|row| Some((row, row.first(row.metrics.first()?)?)))
+        .filter_map(|row| {
+            let metric = row.metrics.first()?;
+            Some((row, metric, row.first(metric)?))
+        })
         .collect();
-    let first = compared
+    let behind: Vec<_> = compared
         .iter()
-        .filter(|(_, first)| first.label.starts_with("gaggle"))
-        .count();
-    writeln!(
-        page,
-        "Ours is first in {first} of {} rows by the row's first figure.\n",
+        .filter(|(_, _, first)| !first.label.starts_with("gaggle"))
+        .collect();
+    let mut put = |text: std::fmt::Arguments| page.write_fmt(text).expect("a string takes it");
+    put(format_args!(
+        "Ours is first in {} of {} rows by the row's first figure.",
+        compared.len() - behind.len(),
         compared.len()
-    )
-    .expect("a string takes everything");
+    ));
+    if behind.is_empty() {
+        put(format_args!("\n\n"));
+        return;
+    }
+    put(format_args!(" In the others:\n\n"));
+    put(format_args!(
+        "| workload | figure | first | ours is |\n|---|---|---|---:|\n"
+    ));
+    for (row, metric, first) in behind {
+        let Some(ratio) = ratio(row, first, metric) else {
+            continue;
+        };
+        put(format_args!(
+            "| {} | {} | {} | {:.2} |\n",
+            row.id, metric.name, first.label, ratio.median
+        ));
+    }
+    put(format_args!("\n"));
 }
 
 fn table(page: &mut String, title: &str, rows: &[&Row]) {

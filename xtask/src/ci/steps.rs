@@ -139,10 +139,12 @@ fn fmt(_: &Path) -> Result<Plan, Failure> {
 }
 
 fn deny(_: &Path) -> Result<Plan, Failure> {
-    run([Task::new(
-        "cargo deny check --hide-inclusion-graph bans licenses sources",
-        5,
-    )])
+    let check = "--config deny.toml check --hide-inclusion-graph bans licenses sources";
+    let of = |manifest: &str| {
+        let line = format!("cargo deny --manifest-path {manifest} {check}");
+        Task::new(&line, 5)
+    };
+    run(["Cargo.toml", "bench/Cargo.toml", "bench/peers/Cargo.toml"].map(of))
 }
 
 fn clippy(_: &Path) -> Result<Plan, Failure> {

@@ -23,7 +23,8 @@ type Run = fn(&Options) -> Option<Report>;
 /// The stack of the coroutine that measures, in words.
 const MEASURING_STACK_WORDS: usize = 1 << 16;
 
-/// How many stacks are kept for reuse; with may's own 100, trees and batches would measure `mmap`.
+/// How many stacks there are from the start where many coroutines come and go: with may's own 100, trees
+/// and batches would measure `mmap`.
 const STACKS_KEPT: usize = 20_000;
 
 const fn workload(name: &'static str, size: u64, processors: usize, run: Run) -> Workload<Run> {
@@ -61,9 +62,10 @@ const WORKLOADS: &[Workload<Run>] = &[
 
 fn main() -> ExitCode {
     peer_common::main("may", WORKLOADS, |run, options| {
-        may::config()
-            .set_workers(options.processors)
-            .set_pool_capacity(STACKS_KEPT);
+        may::config().set_workers(options.processors);
+        if ["spawn", "fib", "nqueens"].contains(&options.workload.as_str()) {
+            may::config().set_pool_capacity(STACKS_KEPT);
+        }
         let options = options.clone();
         let builder = Builder::new().stack_size(MEASURING_STACK_WORDS);
         let measured = go!(builder, move || run(&options)).expect("a coroutine can be started");
