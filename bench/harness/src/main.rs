@@ -21,6 +21,7 @@ mod programs;
 mod results;
 mod table;
 
+use cases::Kind;
 use child::{Interruption, Stopped};
 use machine::Load;
 use options::{Options, Request};
@@ -32,8 +33,11 @@ use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
+
+/// What to say where HTTP cannot be loaded.
+const NO_WRK: &str = "no wrk (on Debian and Ubuntu: apt-get install wrk)";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -151,7 +155,14 @@ impl<'a> Run<'a> {
     /// Measures everything; whether all went well.
     fn all(&mut self) -> Result<bool, Box<dyn Error>> {
         let points = points::points(self.options);
+        // It has no option that does nothing and succeeds, but it says something if it is there.
+        let has_wrk = Command::new("wrk").arg("--version").output().is_ok();
         for (index, point) in points.iter().enumerate() {
+            if point.case.kind == Kind::Http && !has_wrk {
+                eprintln!("skipped {}: {NO_WRK}", point.id);
+                self.complete = false;
+                continue;
+            }
             eprint!("[{}/{}] {}:", index + 1, points.len(), point.id);
             let begin = Instant::now();
             let whole = self.point(point)?;

@@ -3,7 +3,7 @@
 
 use crate::cases::Metric;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -134,6 +134,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// What the last session says of the machine.
     pub machine: Map<String, Value>,
+    /// Our commits that the rows are of.
+    pub commits: BTreeSet<String>,
 }
 
 impl Results {
@@ -157,10 +159,13 @@ impl Results {
     pub fn of(lines: &[Line]) -> Results {
         let mut results = Results::default();
         let mut last_session = BTreeMap::new();
+        let mut commit_of = BTreeMap::new();
         for line in lines {
             last_session.insert(line.text_of("case"), line.text_of("session"));
             if let Some(Value::Object(machine)) = line.0.get("machine") {
                 results.machine = machine.clone();
+                let commit = machine.get("commit").and_then(Value::as_str);
+                commit_of.insert(line.text_of("session"), commit.unwrap_or("unknown"));
             }
         }
         let counts = |line: &&Line| {
@@ -172,6 +177,9 @@ impl Results {
             let case = line.text_of("case");
             if line.number_of("round") == Some(WARM_UP as f64) {
                 continue;
+            }
+            if let Some(commit) = commit_of.get(line.text_of("session")) {
+                results.commits.insert((*commit).to_owned());
             }
             shares
                 .entry(case)

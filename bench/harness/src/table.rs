@@ -36,7 +36,12 @@ fn head(page: &mut String, results: &Results) {
         said("kernel").unwrap_or(unknown),
         said("libc").unwrap_or(unknown),
         said("rustc").unwrap_or(unknown),
-        said("commit").unwrap_or(unknown),
+        results
+            .commits
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
     ));
     let versions: BTreeSet<_> = results
         .rows

@@ -321,7 +321,7 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
             15,
         ),
         Task::new(
-            &format!("cargo test {manifest} --profile tool -p gaggle-bench-harness"),
+            &format!("cargo test {manifest} -p gaggle-bench-harness"),
             15,
         ),
         Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),
