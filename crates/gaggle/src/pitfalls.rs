@@ -233,19 +233,28 @@
 //! ```
 //!
 //! ## A goroutine for each of a million jobs
-//! A permit comes first, and who has none waits:
+//! A group has a limit, and who comes when it is reached waits:
 //! ```
-//! let limit = gaggle::sync::Semaphore::new(8);
-//! let jobs: Vec<_> = (0..100)
-//!     .map(|job| {
-//!         let permit = limit.acquire(1);
-//!         gaggle::go(move || {
-//!             let _permit = permit;
-//!             job
-//!         })
-//!     })
-//!     .collect();
-//! assert_eq!(jobs.into_iter().map(|job| job.join().unwrap()).sum::<u32>(), 4950);
+//! use gaggle::group::Group;
+//! use std::sync::atomic::{AtomicU32, Ordering};
+//! static RUNNING: AtomicU32 = AtomicU32::new(0);
+//! let group = Group::<String>::new().limit(8);
+//! for _ in 0..1000 {
+//!     group.go(|| {
+//!         assert!(RUNNING.fetch_add(1, Ordering::SeqCst) < 8);
+//!         RUNNING.fetch_sub(1, Ordering::SeqCst);
+//!         Ok(())
+//!     });
+//! }
+//! group.wait().unwrap();
+//! ```
+//!
+//! ## An error in a goroutine that nobody hears of
+//! [`Group::wait`](crate::group::Group::wait) answers the first, and must be looked at:
+//! ```
+//! let group = gaggle::group::Group::<&str>::new();
+//! group.go(|| Err("disk full"));
+//! assert_eq!(group.wait(), Err("disk full"));
 //! ```
 //!
 //! ## A deadlock

@@ -15,6 +15,19 @@
 //! });
 //! ```
 //!
+//! A test that is to leave some says so:
+//! ```
+//! #[gaggle::test(may_leak)]
+//! fn starts_what_lives_as_long_as_the_process() {
+//!     gaggle::go(|| gaggle::chan::never::<u8>().recv());
+//! }
+//! ```
+//! and nothing else is said there:
+//! ```compile_fail
+//! #[gaggle::test(may_leek)]
+//! fn starts_what_lives_as_long_as_the_process() {}
+//! ```
+//!
 //! Source of the idea: Uber's `goleak` for Go.
 
 use crate::family::{Founded, Outside, Record};
