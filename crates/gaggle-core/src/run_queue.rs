@@ -334,6 +334,23 @@ impl<T: Link> RunQueue<T> {
         unsafe { self.pop_ring() }.map(|element| (element, false))
     }
 
+    /// The element that `places` pops after the next one would take from the ring, if there are so many:
+    /// a hint, as it can be stolen at any time.
+    ///
+    /// # Safety
+    /// The caller is the owner (R1).
+    #[inline]
+    pub unsafe fn ahead(&self, places: u32) -> Option<NonNull<T>> {
+        // Relaxed: the owner itself wrote it (R2).
+        let tail = self.owner.0.tail.load(Ordering::Relaxed);
+        // Relaxed: a stale value is an element that is gone; slots are the owner's own stores.
+        let head = self.head.0.load(Ordering::Relaxed);
+        let there = places < tail.wrapping_sub(head);
+        there
+            .then(|| NonNull::new(self.read_slot(head.wrapping_add(places))))
+            .flatten()
+    }
+
     /// Takes the oldest of the ring, leaving `next` alone.
     ///
     /// # Safety

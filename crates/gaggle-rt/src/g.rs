@@ -26,12 +26,15 @@ use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::stack_claim::StackClaim;
 use gaggle_core::task::Task;
 use gaggle_core::timer_heap::TimerNode;
+use gaggle_sys::arch;
 use gaggle_sys::stack::map;
 use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{
+    AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// [`Task::kind`] of a goroutine; foreign threads have another.
 pub const KIND_GOROUTINE: u8 = 1;
@@ -63,6 +66,31 @@ impl Id {
     pub fn set(&self, id: u64) {
         // Release: pairs with the Acquire in `get`.
         self.0.store(id, Ordering::Release);
+    }
+}
+
+/// A word that belongs to whoever holds the goroutine (G2), and that others may look at for a hint.
+#[derive(Debug)]
+pub struct Word(AtomicUsize);
+
+impl Word {
+    /// Its value.
+    #[inline]
+    pub fn get(&self) -> usize {
+        // Relaxed: the holder's own, or a hint.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Changes it.
+    #[inline]
+    pub fn set(&self, value: usize) {
+        // Relaxed: as in `get`; the goroutine's next holder takes it from a queue or a lock.
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// For the switch, which writes it by one instruction.
+    pub fn as_ptr(&self) -> *mut usize {
+        self.0.as_ptr()
     }
 }
 
@@ -112,9 +140,9 @@ pub struct G {
     /// First, so that a `&Task` of this kind is a `&G`.
     pub task: Task,
     /// Where it goes on when it does not run.
-    pub stack_pointer: Cell<usize>,
+    pub stack_pointer: Word,
     /// Its FS base.
-    pub fs: Cell<usize>,
+    pub fs: Word,
     /// See G3.
     pub on: AtomicPtr<M>,
     /// The M that waits with this goroutine's frames, when the goroutine is suspended
@@ -241,6 +269,24 @@ impl G {
         !self.on.load(Ordering::Acquire).is_null()
     }
 
+    /// Begins to fetch this record into the processor's cache.
+    pub fn prefetch_record(&self) {
+        let own = std::ptr::from_ref(self) as usize;
+        for line in 0..size_of::<G>().div_ceil(LINE_BYTES) {
+            arch::prefetch(own + line * LINE_BYTES);
+        }
+    }
+
+    /// Begins to fetch what it touches first when it goes on: its innermost frames, and the beginning of
+    /// its thread's block of libc. Whatever it has become meanwhile, nothing is read for good.
+    pub fn prefetch_context(&self) {
+        let (frames, block) = (self.stack_pointer.get(), self.fs.get());
+        for line in 0..FRAME_LINES {
+            arch::prefetch(frames.wrapping_add(line * LINE_BYTES));
+        }
+        arch::prefetch(block);
+    }
+
     /// Whether only an M's own stack can go on with it: its stack is still in use, or it is bound to
     /// an M ([`crate::pin`]).
     pub fn needs_scheduler(&self) -> bool {
@@ -263,6 +309,12 @@ impl G {
         unsafe { &*machine }
     }
 }
+
+/// Bytes of a line of the processor's cache.
+const LINE_BYTES: usize = 64;
+
+/// How many lines of frames are fetched ahead: those between a park in a channel and its caller's.
+const FRAME_LINES: usize = 8;
 
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -393,8 +445,8 @@ pub fn put_one(g: &'static G) {
 fn blank() -> G {
     G {
         task: Task::new(KIND_GOROUTINE),
-        stack_pointer: Cell::new(0),
-        fs: Cell::new(0),
+        stack_pointer: Word(AtomicUsize::new(0)),
+        fs: Word(AtomicUsize::new(0)),
         on: AtomicPtr::new(null_mut()),
         suspended_on: AtomicPtr::new(null_mut()),
         stack_claim: StackClaim::new(),

@@ -179,7 +179,26 @@ fn next_at_hand(m: &'static M) -> Option<&'static G> {
     // SAFETY: the calling M holds this P.
     let (g, was_next) = unsafe { p.queue.pop() }?;
     m.inherits.set(was_next);
+    fetch_ahead(p);
     Some(g::from_link(g))
+}
+
+/// How many goroutines ahead a record is fetched into the cache, and its frames one turn later.
+const AHEAD: u32 = 2;
+
+/// Begins to fetch those that run soon: of many goroutines that have not run for a while, most of the
+/// time of a short turn is waiting for memory.
+#[inline]
+fn fetch_ahead(p: &'static P) {
+    // SAFETY: the calling M holds this P.
+    let Some(later) = (unsafe { p.queue.ahead(AHEAD) }) else {
+        return;
+    };
+    g::from_link(later).prefetch_record();
+    // SAFETY: as above.
+    if let Some(soon) = unsafe { p.queue.ahead(0) } {
+        g::from_link(soon).prefetch_context();
+    }
 }
 
 /// Gives `g`, which is about to run for the first time, its slot and its first frame.
