@@ -126,14 +126,14 @@ fn deadline_racing_an_unlock_takes_the_lock_or_leaves_it_to_the_next() {
 }
 
 fn write_and_add(counted: &Counted<RawRwLock<Model>>) {
-    counted.lock.write();
+    assert_eq!(counted.lock.write_limited(&Limit::never()), Ok(()));
     counted.add_one();
     // SAFETY: taken above.
     unsafe { counted.lock.unlock_write() };
 }
 
 fn read_under_lock(counted: &Counted<RawRwLock<Model>>) -> usize {
-    counted.lock.read();
+    assert_eq!(counted.lock.read_limited(&Limit::never()), Ok(()));
     let count = counted.read();
     // SAFETY: taken above.
     unsafe { counted.lock.unlock_read() };
@@ -185,7 +185,7 @@ fn two_readers_behind_a_writer_are_both_woken() {
 fn writer_that_gives_up_lets_the_reader_behind_it_join() {
     every_interleaving(2, || {
         let counted = Counted::new(RawRwLock::<Model>::new());
-        counted.lock.read();
+        assert_eq!(counted.lock.read_limited(&Limit::never()), Ok(()));
         let impatient = {
             let counted = counted.clone();
             // The reader is there to the end, so only the deadline ends this.
@@ -207,7 +207,7 @@ fn writer_that_gives_up_lets_the_reader_behind_it_join() {
 fn downgraded_lock_lets_readers_in_and_no_writer() {
     every_interleaving(2, || {
         let counted = Counted::new(RawRwLock::<Model>::new());
-        counted.lock.write();
+        assert_eq!(counted.lock.write_limited(&Limit::never()), Ok(()));
         let reader = {
             let counted = counted.clone();
             thread::spawn(move || read_under_lock(&counted))

@@ -200,7 +200,7 @@ impl<E: Send + 'static> Group<E> {
     /// With the payload of the first that failed, if it panicked.
     pub fn wait(&self) -> Result<(), E> {
         self.shared.running.wait();
-        let mut first = self.shared.first.lock();
+        let mut first = self.shared.first.lock_shielded();
         let failure = first
             .as_mut()
             .map(|first| std::mem::replace(first, Failure::Taken));
@@ -224,7 +224,7 @@ impl<E> Shared<E> {
             Failure::Error(error) => (context.describe)(error),
             Failure::Panic(_) | Failure::Taken => "a goroutine of the group panicked".to_owned(),
         });
-        let mut first = self.first.lock();
+        let mut first = self.first.lock_shielded();
         if first.is_some() {
             drop(first);
             // Its destructor is the user's too.
@@ -256,7 +256,7 @@ impl<E: Send + 'static> Default for Group<E> {
 impl<E> fmt::Debug for Group<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
-            .field("has_failed", &self.shared.first.lock().is_some())
+            .field("has_failed", &self.shared.first.lock_shielded().is_some())
             .finish_non_exhaustive()
     }
 }

@@ -5,13 +5,16 @@
 //! (T1). The two are entered one after the other: unlike a select, who waits for a lock never serves
 //! another task while it can itself be claimed, so the two locks need not be held together.
 //!
+//! A wait also ends with a context that the task runs under ([`crate::interrupt`]), unless its limit is shielded.
+//!
 //! - L1: the arm is entered by [`Limit::begin`] and left by [`Limit::park`] or [`Limit::withdraw`]: one of
 //!   the two follows every `begin` that answered a ticket.
 
+use crate::context::ContextError;
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select::Arm;
 use crate::task::Ticket;
-use crate::wait_queue::wait;
+use crate::wait_queue::{wait, wait_under_context};
 use std::fmt;
 
 /// The token of a wait that its limit's arm ended.
@@ -24,12 +27,15 @@ pub enum Ended {
     TimedOut,
     /// The limit's arm was ready.
     Interrupted,
+    /// A context that the task runs under has ended.
+    UnderContext(ContextError),
 }
 
 /// How long a task is ready to wait.
 pub struct Limit<'a, R: Runtime> {
     deadline: Nanos,
     interrupt: Option<&'a dyn Arm<R>>,
+    is_shielded: bool,
 }
 
 impl<'a, R: Runtime> Limit<'a, R> {
@@ -39,12 +45,23 @@ impl<'a, R: Runtime> Limit<'a, R> {
         Self::until(NEVER)
     }
 
+    /// For ever, whatever becomes of the contexts that the task runs under.
+    #[inline]
+    pub const fn shielded() -> Self {
+        Limit {
+            deadline: NEVER,
+            interrupt: None,
+            is_shielded: true,
+        }
+    }
+
     /// Until `deadline`.
     #[inline]
     pub const fn until(deadline: Nanos) -> Self {
         Limit {
             deadline,
             interrupt: None,
+            is_shielded: false,
         }
     }
 
@@ -53,6 +70,7 @@ impl<'a, R: Runtime> Limit<'a, R> {
         Limit {
             deadline: NEVER,
             interrupt: Some(arm),
+            is_shielded: false,
         }
     }
 
@@ -94,14 +112,19 @@ impl<'a, R: Runtime> Limit<'a, R> {
 
     /// Parks until the ticket is claimed, and answers the token of the claim.
     pub(crate) fn park(&self, ticket: Ticket<R>, reason: WaitReason) -> Result<usize, Ended> {
-        wait(ticket, self.deadline, reason);
+        let under = if self.is_shielded {
+            wait(ticket, self.deadline, reason);
+            None
+        } else {
+            wait_under_context(ticket, self.deadline, reason)
+        };
         // Before the arm's lock is taken, which begins no wait, but keeps the order plain.
         let token = ticket.token();
         if let Some(arm) = self.interrupt {
             arm.dequeue();
         }
         match token {
-            TIMED_OUT => Err(Ended::TimedOut),
+            TIMED_OUT => Err(under.map_or(Ended::TimedOut, Ended::UnderContext)),
             INTERRUPTED => Err(Ended::Interrupted),
             token => Ok(token),
         }

@@ -103,11 +103,12 @@ impl<R: Runtime> RawMutex<R> {
         false
     }
 
-    /// Takes the lock, parking the task while another has it.
+    /// Takes the lock, parking the task while another has it, whatever becomes of the contexts that the task runs
+    /// under.
     #[inline]
     pub fn lock(&self) {
         if !self.try_lock() {
-            let locked = self.lock_slow(&Limit::never());
+            let locked = self.lock_slow(&Limit::shielded());
             debug_assert!(locked.is_ok(), "no limit can have been reached");
         }
     }
@@ -116,6 +117,7 @@ impl<R: Runtime> RawMutex<R> {
     ///
     /// # Errors
     /// Which limit was reached; the lock is not taken.
+    #[inline]
     pub fn lock_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
         if self.try_lock() {
             return Ok(());

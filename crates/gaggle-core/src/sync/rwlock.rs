@@ -176,28 +176,11 @@ impl<R: Runtime> RawRwLock<R> {
         self.try_take(Want::Write)
     }
 
-    /// Takes the lock to read, parking the task while it cannot be had.
-    #[inline]
-    pub fn read(&self) {
-        if !self.try_read() {
-            let locked = self.take_slow(Want::Read, &Limit::never());
-            debug_assert!(locked.is_ok(), "no limit can have been reached");
-        }
-    }
-
-    /// Takes the lock to write, parking the task while it cannot be had.
-    #[inline]
-    pub fn write(&self) {
-        if !self.try_write() {
-            let locked = self.take_slow(Want::Write, &Limit::never());
-            debug_assert!(locked.is_ok(), "no limit can have been reached");
-        }
-    }
-
-    /// As [`RawRwLock::read`], for as long as `limit` says.
+    /// Takes the lock to read, parking the task while it cannot be had, for as long as `limit` says.
     ///
     /// # Errors
     /// Which limit was reached; the lock is not taken.
+    #[inline]
     pub fn read_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
         if self.try_read() {
             return Ok(());
@@ -205,10 +188,11 @@ impl<R: Runtime> RawRwLock<R> {
         self.take_slow(Want::Read, limit)
     }
 
-    /// As [`RawRwLock::write`], for as long as `limit` says.
+    /// Takes the lock to write, parking the task while it cannot be had, for as long as `limit` says.
     ///
     /// # Errors
     /// Which limit was reached; the lock is not taken.
+    #[inline]
     pub fn write_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
         if self.try_write() {
             return Ok(());

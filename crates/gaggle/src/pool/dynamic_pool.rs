@@ -136,7 +136,8 @@ impl<E: Send + 'static> DynamicPool<E> {
     /// [`PoolError::ShutDown`] after [`DynamicPool::shutdown`].
     ///
     /// # Panics
-    /// As [`go`](crate::go), when a worker is to be added.
+    /// As [`go`](crate::go), when a worker is to be added; and when a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends while it waits.
     #[track_caller]
     pub fn add<F>(&self, task: F) -> Result<(), PoolError>
     where
@@ -144,7 +145,7 @@ impl<E: Send + 'static> DynamicPool<E> {
     {
         let shared = self.shared();
         let task: Task<E> = Box::new(task);
-        let mut state = shared.state.lock();
+        let mut state = shared.state.lock_shielded();
         shared.room.wait_while(&mut state, |state| {
             state.tasks.len() >= shared.queue_max && !state.is_over
         });
@@ -169,12 +170,12 @@ impl<E: Send + 'static> DynamicPool<E> {
 
     /// How many workers there are at the time of the call.
     pub fn workers(&self) -> usize {
-        self.shared().state.lock().workers
+        self.shared().state.lock_shielded().workers
     }
 
     /// How many tasks wait for a worker at the time of the call.
     pub fn queued(&self) -> usize {
-        self.shared().state.lock().tasks.len()
+        self.shared().state.lock_shielded().tasks.len()
     }
 
     /// The errors of the tasks, and nothing of those that succeed.
@@ -187,10 +188,10 @@ impl<E: Send + 'static> DynamicPool<E> {
     pub fn shutdown(&self) {
         let shared = self.shared();
         shared.end();
-        let mut state = shared.state.lock();
+        let mut state = shared.state.lock_shielded();
         shared
             .ended
-            .wait_while(&mut state, |state| state.workers > 0);
+            .wait_while_shielded(&mut state, |state| state.workers > 0);
     }
 
     fn shared(&self) -> &Arc<Shared<E>> {
@@ -206,7 +207,7 @@ impl<E: Send + 'static> Shared<E> {
         let Err(refusal) = Builder::new().spawn(move || shared.work()) else {
             return;
         };
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_shielded();
         state.workers -= 1;
         state.free -= 1;
         self.end_if_last(&state);
@@ -219,13 +220,13 @@ impl<E: Send + 'static> Shared<E> {
         while let Some(task) = self.next_task() {
             self.room.notify_one();
             self.results.run(task);
-            self.state.lock().free += 1;
+            self.state.lock_shielded().free += 1;
         }
     }
 
     /// The next task; `None`: this worker ends, and is not counted any more.
     fn next_task(&self) -> Option<Task<E>> {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_shielded();
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 state.free -= 1;
@@ -248,7 +249,7 @@ impl<E: Send + 'static> Shared<E> {
 
     /// Takes no more tasks.
     fn end(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_shielded();
         state.is_over = true;
         self.end_if_last(&state);
         drop(state);
@@ -281,7 +282,7 @@ impl<E: Send + 'static> Clone for DynamicPool<E> {
 
 impl<E: Send + 'static> fmt::Debug for DynamicPool<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared().state.lock();
+        let state = self.shared().state.lock_shielded();
         f.debug_struct("DynamicPool")
             .field("workers", &state.workers)
             .field("queued", &state.tasks.len())

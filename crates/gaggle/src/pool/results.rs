@@ -30,7 +30,8 @@ impl<E: fmt::Debug + fmt::Display> std::error::Error for TaskError<E> {}
 /// The errors of a pool, in the order in which they came. A clone takes from the same.
 ///
 /// As an iterator it blocks this goroutine (never its OS thread) until there is one, and ends when the pool has.
-/// Errors are kept until they are taken, each once, so that no worker ever waits for them.
+/// Errors are kept until they are taken, each once, so that no worker ever waits for them. A wait under
+/// [`Context::run`](crate::context::Context::run) panics when that context ends.
 pub struct Results<E> {
     queue: Arc<Queue<E>>,
 }
@@ -66,13 +67,13 @@ impl<E> Queue<E> {
             Ok(Err(error)) => TaskError::Failed(error),
             Err(payload) => TaskError::Panicked(crate::panics::text_of(&*payload).to_owned()),
         };
-        self.state.lock().errors.push_back(error);
+        self.state.lock_shielded().errors.push_back(error);
         self.changed.notify_one();
     }
 
     /// No task will run any more.
     pub(super) fn end(&self) {
-        self.state.lock().is_over = true;
+        self.state.lock_shielded().is_over = true;
         self.changed.notify_all();
     }
 
@@ -86,7 +87,7 @@ impl<E> Queue<E> {
 impl<E> Results<E> {
     /// An error that is there already. Never blocks.
     pub fn try_next(&self) -> Option<TaskError<E>> {
-        self.queue.state.lock().errors.pop_front()
+        self.queue.state.lock_shielded().errors.pop_front()
     }
 }
 
@@ -94,7 +95,7 @@ impl<E> Iterator for Results<E> {
     type Item = TaskError<E>;
 
     fn next(&mut self) -> Option<TaskError<E>> {
-        let mut state = self.queue.state.lock();
+        let mut state = self.queue.state.lock_shielded();
         self.queue.changed.wait_while(&mut state, |state| {
             state.errors.is_empty() && !state.is_over
         });
@@ -110,7 +111,7 @@ impl<E> Clone for Results<E> {
 
 impl<E> fmt::Debug for Results<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.queue.state.lock();
+        let state = self.queue.state.lock_shielded();
         f.debug_struct("Results")
             .field("waiting", &state.errors.len())
             .field("is_over", &state.is_over)

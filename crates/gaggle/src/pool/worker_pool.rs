@@ -109,7 +109,7 @@ impl<E: Send + 'static> WorkerPool<E> {
     #[track_caller]
     pub fn run(&self) {
         let inner = &*self.inner;
-        let changing = inner.changing.lock();
+        let changing = inner.changing.lock_shielded();
         // Relaxed: the lock orders the changes.
         if inner.state.load(Ordering::Relaxed) != NEW {
             return;
@@ -211,7 +211,7 @@ impl<E: Send + 'static> WorkerPool<E> {
     /// ```
     pub fn shutdown(&self) {
         let inner = &*self.inner;
-        let changing = inner.changing.lock();
+        let changing = inner.changing.lock_shielded();
         // AcqRel: as in `run`.
         if inner.state.swap(OVER, Ordering::AcqRel) == NEW {
             inner.results.end();

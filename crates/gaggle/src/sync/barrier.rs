@@ -1,6 +1,6 @@
 //! The barrier.
 
-use super::{Condvar, Mutex};
+use super::{Condvar, Mutex, unwind};
 use std::fmt;
 
 /// A place where a number of goroutines wait for each other, any number of times.
@@ -57,8 +57,13 @@ impl Barrier {
     }
 
     /// Blocks this goroutine (never its OS thread) until as many wait as the barrier is for.
+    ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`](crate::context::Context::run)) ends first; it then
+    /// no longer counts.
+    #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_shielded();
         state.waiting += 1;
         let is_leader = state.waiting >= self.size;
         if is_leader {
@@ -68,8 +73,14 @@ impl Barrier {
             self.opened.notify_all();
         } else {
             let own = state.generation;
-            self.opened
-                .wait_while(&mut state, |state| state.generation == own);
+            while state.generation == own {
+                let outcome = self.opened.try_wait(&mut state);
+                if let (Err(ended), true) = (outcome, state.generation == own) {
+                    state.waiting -= 1;
+                    drop(state);
+                    unwind(ended);
+                }
+            }
         }
         BarrierWaitResult { is_leader }
     }

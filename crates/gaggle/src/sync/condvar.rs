@@ -1,11 +1,10 @@
 //! The condition variable.
 
 use super::mutex::MutexGuard;
-use super::until_end_of;
+use super::{or_unwind, until_end_of};
 use crate::backend::{Dispatch, unlocked};
 use crate::context::{Context, ContextError};
 use crate::time::deadline_after;
-use gaggle_core::contract::NEVER;
 use gaggle_core::sync::{Condition, Ended, Limit};
 use std::fmt;
 use std::time::Duration;
@@ -50,6 +49,10 @@ impl Condvar {
 
     /// Gives the mutex up, waits for a notification, and takes the mutex again.
     ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`]) ends meanwhile; the mutex is taken then too, and
+    /// unlocked as the guard is.
+    ///
     /// # Examples
     /// ```
     /// use gaggle::sync::{Condvar, Mutex};
@@ -65,12 +68,16 @@ impl Condvar {
     ///     }
     /// });
     /// ```
+    #[track_caller]
     pub fn wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) {
-        let notified = self.wait_limited(guard, &Limit::never());
-        debug_assert!(notified.is_ok(), "no limit can have been reached");
+        or_unwind(|limit| self.wait_limited(guard, limit));
     }
 
     /// As [`Condvar::wait`], as long as `condition` says so of the value.
+    ///
+    /// # Panics
+    /// As [`Condvar::wait`].
+    #[track_caller]
     pub fn wait_while<T: ?Sized>(
         &self,
         guard: &mut MutexGuard<'_, T>,
@@ -81,8 +88,8 @@ impl Condvar {
         }
     }
 
-    /// As [`Condvar::wait`], for `timeout` at most. `true`: notified; `false`: the time was over. The mutex is
-    /// taken again in either case, which may take longer.
+    /// As [`Condvar::wait`], for `timeout` at most. `true`: notified; `false`: the time was over, or
+    /// a context that this is called under has ended. The mutex is taken again in either case, which may take longer.
     ///
     /// # Examples
     /// ```
@@ -119,10 +126,8 @@ impl Condvar {
         let deadline = deadline_after(timeout);
         while condition(guard) {
             let limit = Limit::until(deadline);
-            if deadline != NEVER && self.wait_limited(guard, &limit).is_err() {
+            if self.wait_limited(guard, &limit).is_err() {
                 return !condition(guard);
-            } else if deadline == NEVER {
-                self.wait(guard);
             }
         }
         true
@@ -158,6 +163,23 @@ impl Condvar {
     /// Ends the waits of all that wait. Never blocks; the mutex need not be held.
     pub fn notify_all(&self) {
         self.condition.notify_all();
+    }
+
+    /// As [`Condvar::wait_while`], whatever becomes of a context that this is called under.
+    pub(crate) fn wait_while_shielded<T: ?Sized>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) {
+        while condition(guard) {
+            let notified = self.wait_limited(guard, &Limit::shielded());
+            debug_assert!(notified.is_ok(), "no limit can have been reached");
+        }
+    }
+
+    /// As [`Condvar::wait`], answering how a context that this is called under has ended.
+    pub(super) fn try_wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) -> Result<(), Ended> {
+        self.wait_limited(guard, &Limit::never())
     }
 
     fn wait_limited<T: ?Sized>(

@@ -3,6 +3,9 @@
 //! The locks here are for goroutines and plain OS threads alike, and may be held over any call that blocks.
 //! A panic under a lock gives it up and does no more: there is no poisoning, as in Go.
 //!
+//! Under [`Context::run`] a wait for one of them ends with the context: those that can answer an error do so, the
+//! others panic.
+//!
 //! `std::sync`'s locks, condition variables and barriers work on goroutines as they are. Those here are faster
 //! where many goroutines want the same lock, are fair to who has waited for a millisecond, and can be waited
 //! for until a [`Context`] ends.
@@ -42,6 +45,7 @@ pub use wait_group::WaitGroup;
 use crate::backend::Dispatch;
 use crate::context::{Context, ContextError};
 use gaggle_core::chan::RecvArm;
+use gaggle_core::interrupt;
 use gaggle_core::sync::{Ended, Limit};
 
 /// Waits by `wait` until `context` ends at most; not at all if it has ended.
@@ -53,7 +57,30 @@ fn until_end_of<T>(
         return Err(error);
     }
     let done = RecvArm::new(&context.done().0);
-    // `done` is closed after the error is set.
-    wait(&Limit::interrupted_by(&done))
-        .map_err(|_ended| context.err().unwrap_or(ContextError::Canceled))
+    wait(&Limit::interrupted_by(&done)).map_err(|ended| match ended {
+        Ended::UnderContext(error) => error,
+        // `done` is closed after the error is set.
+        Ended::Interrupted | Ended::TimedOut => context.err().unwrap_or(ContextError::Canceled),
+    })
+}
+
+/// Waits by `wait`, whose only end without success is that of a context that the caller runs under.
+///
+/// # Panics
+/// When that ends: there is no error to answer.
+#[inline]
+#[track_caller]
+fn or_unwind(wait: impl FnOnce(&Limit<'_, Dispatch>) -> Result<(), Ended>) {
+    if let Err(ended) = wait(&Limit::never()) {
+        unwind(ended);
+    }
+}
+
+#[cold]
+#[track_caller]
+fn unwind(ended: Ended) -> ! {
+    match ended {
+        Ended::UnderContext(error) => interrupt::unwind(error),
+        Ended::Interrupted | Ended::TimedOut => unreachable!("such a limit was not given"),
+    }
 }

@@ -1,6 +1,6 @@
 //! The mutex.
 
-use super::until_end_of;
+use super::{or_unwind, until_end_of};
 use crate::backend::{Dispatch, unlocked};
 use crate::context::{Context, ContextError};
 use crate::time::deadline_after;
@@ -64,6 +64,9 @@ impl<T: ?Sized> Mutex<T> {
     /// Locks the mutex until the guard drops, blocking this goroutine (never its OS thread) while another has
     /// it.
     ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`]) ends while it waits.
+    ///
     /// # Examples
     /// ```
     /// let mutex = gaggle::sync::Mutex::new(1);
@@ -71,7 +74,16 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(*mutex.lock(), 2);
     /// ```
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
+        or_unwind(|limit| self.raw.lock_limited(limit));
+        self.guard()
+    }
+
+    /// As [`Mutex::lock`], whatever becomes of a context that this is called under: for short sections of the
+    /// library's own, which must not be left half-way.
+    #[inline]
+    pub(crate) fn lock_shielded(&self) -> MutexGuard<'_, T> {
         self.raw.lock();
         self.guard()
     }
@@ -89,7 +101,8 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.try_lock().then(|| self.guard())
     }
 
-    /// As [`Mutex::lock`], for `timeout` at most; `None`: the time was over.
+    /// As [`Mutex::lock`], for `timeout` at most; `None`: the time was over, or a context that this is called under
+    /// has ended.
     ///
     /// # Examples
     /// ```

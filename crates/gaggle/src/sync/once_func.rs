@@ -66,7 +66,7 @@ impl<T: Clone, F: FnOnce() -> T> Shared<T, F> {
     fn call(&self) -> T {
         let mut first_panic = None;
         let outcome = self.outcome.get_or_init(|| {
-            let f = self.f.lock().take();
+            let f = self.f.lock_shielded().take();
             let f = f.expect("one call at most makes the outcome");
             // Its panic goes on below, when nobody waits for the outcome any more.
             catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {

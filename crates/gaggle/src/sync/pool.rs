@@ -80,7 +80,7 @@ impl<T> Pool<T> {
     /// assert_eq!(*pool.get(), "honk");
     /// ```
     pub fn put(&self, value: T) {
-        let mut shard = self.shards[own_shard()].lock();
+        let mut shard = self.shards[own_shard()].lock_shielded();
         if shard.len() < self.kept_by_shard {
             shard.push(value);
         } else {
@@ -92,13 +92,16 @@ impl<T> Pool<T> {
 
     /// How many things are kept at the time of the call.
     pub fn kept(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock_shielded().len())
+            .sum()
     }
 
     /// Drops all that are kept.
     pub fn clear(&self) {
         for shard in &self.shards {
-            let kept = std::mem::take(&mut *shard.lock());
+            let kept = std::mem::take(&mut *shard.lock_shielded());
             drop(kept);
         }
     }
@@ -107,7 +110,7 @@ impl<T> Pool<T> {
         let own = own_shard();
         let mut shards = (own..own + SHARDS).map(|number| &self.shards[number % SHARDS]);
         // A shard that another looks at just now is passed over: making one is no error.
-        let first = shards.next().and_then(|shard| shard.lock().pop());
+        let first = shards.next().and_then(|shard| shard.lock_shielded().pop());
         first.or_else(|| shards.find_map(|shard| shard.try_lock()?.pop()))
     }
 }

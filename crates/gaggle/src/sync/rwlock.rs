@@ -1,6 +1,6 @@
 //! The read-write lock.
 
-use super::until_end_of;
+use super::{or_unwind, until_end_of};
 use crate::backend::{Dispatch, unlocked};
 use crate::context::{Context, ContextError};
 use crate::time::deadline_after;
@@ -66,6 +66,9 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks to read until the guard drops, blocking this goroutine (never its OS thread) while another writes,
     /// or waits to write after those who read.
     ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`]) ends while it waits.
+    ///
     /// # Examples
     /// ```
     /// let lock = gaggle::sync::RwLock::new(1);
@@ -73,13 +76,17 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*one + *other.unwrap(), 2);
     /// ```
     #[inline]
+    #[track_caller]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        self.raw.read();
+        or_unwind(|limit| self.raw.read_limited(limit));
         self.read_guard()
     }
 
     /// Locks to write until the guard drops, blocking this goroutine (never its OS thread) while others hold the
     /// lock.
+    ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`]) ends while it waits.
     ///
     /// # Examples
     /// ```
@@ -88,8 +95,9 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*lock.read(), 2);
     /// ```
     #[inline]
+    #[track_caller]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        self.raw.write();
+        or_unwind(|limit| self.raw.write_limited(limit));
         self.write_guard()
     }
 
@@ -113,14 +121,16 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.try_write().then(|| self.write_guard())
     }
 
-    /// As [`RwLock::read`], for `timeout` at most; `None`: the time was over.
+    /// As [`RwLock::read`], for `timeout` at most; `None`: the time was over, or a context that this is called
+    /// under has ended.
     pub fn read_timeout(&self, timeout: Duration) -> Option<RwLockReadGuard<'_, T>> {
         let limit = Limit::until(deadline_after(timeout));
         let locked = self.raw.read_limited(&limit);
         locked.is_ok().then(|| self.read_guard())
     }
 
-    /// As [`RwLock::write`], for `timeout` at most; `None`: the time was over.
+    /// As [`RwLock::write`], for `timeout` at most; `None`: the time was over, or a context that this is called
+    /// under has ended.
     ///
     /// # Examples
     /// ```

@@ -89,7 +89,7 @@ impl<V: Clone> Call<V> {
         &self,
         mut wait: impl FnMut(&Condvar, &mut MutexGuard<'_, State<V>>) -> Result<(), E>,
     ) -> Result<Flight<V>, E> {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_shielded();
         loop {
             if let Some(flight) = state.flight() {
                 return Ok(flight);
@@ -117,7 +117,7 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
     ///
     /// # Panics
     /// When the function panics, of whichever caller it is: with its own payload at the caller that ran it, with
-    /// its text at those who waited.
+    /// its text at those who waited. And when a context that a waiting caller is under ([`Context::run`]) ends.
     ///
     /// # Examples
     /// ```
@@ -224,16 +224,16 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
     /// assert_eq!(flight.value, 42);
     /// ```
     pub fn forget(&self, key: &K) {
-        self.calls.lock().remove(key);
+        self.calls.lock_shielded().remove(key);
     }
 
     /// Joins the call for `key` that is in flight, or makes a new one of the caller's; its answer is also sent to
     /// `channel`.
     fn join_with(&self, key: K, channel: Option<Sender<Flight<V>>>) -> Joined<K, V> {
-        let mut calls = self.calls.lock();
+        let mut calls = self.calls.lock_shielded();
         if let Some(call) = calls.get(&key) {
             // A call in the map has not landed: it is taken out before it does.
-            let mut state = call.state.lock();
+            let mut state = call.state.lock_shielded();
             state.joined += 1;
             state.channels.extend(channel);
             return Joined::Other(Arc::clone(call));
@@ -279,7 +279,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Pilot<K, V> {
 
     /// Tells all who wait; answers whether anybody joined.
     fn land(&self, outcome: Outcome<V>) -> bool {
-        let mut calls = self.flights.calls.lock();
+        let mut calls = self.flights.calls.lock_shielded();
         // After `forget` the key may be another call's.
         if calls
             .get(&self.key)
@@ -289,7 +289,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Pilot<K, V> {
         }
         drop(calls);
         // Nobody joins any more.
-        let mut state = self.call.state.lock();
+        let mut state = self.call.state.lock_shielded();
         state.outcome = outcome;
         let (channels, flight) = (std::mem::take(&mut state.channels), state.flight());
         let is_shared = state.joined > 0;
@@ -307,7 +307,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Pilot<K, V> {
 
 impl<K: Hash + Eq + Clone, V: Clone> Drop for Pilot<K, V> {
     fn drop(&mut self) {
-        let is_in_flight = matches!(self.call.state.lock().outcome, Outcome::InFlight);
+        let is_in_flight = matches!(self.call.state.lock_shielded().outcome, Outcome::InFlight);
         if is_in_flight {
             let text = "no goroutine could be started for it";
             self.land(Outcome::Panicked(Arc::from(text)));
@@ -332,7 +332,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Default for SingleFlight<K, V> {
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SingleFlight")
-            .field("in_flight", &self.calls.lock().len())
+            .field("in_flight", &self.calls.lock_shielded().len())
             .finish()
     }
 }

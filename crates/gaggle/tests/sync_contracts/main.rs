@@ -9,6 +9,7 @@ mod pool;
 mod rwlock;
 mod semaphore;
 mod single_flight;
+mod under_context;
 mod wait_group;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
