@@ -14,7 +14,7 @@ pub(crate) const TRY_AGAIN: usize = 0;
 pub(crate) const HANDED_OVER: usize = 1;
 
 /// How often a task looks again before it parks.
-const ROUNDS_MAX: u32 = if cfg!(loom) { 1 } else { 6 };
+const ROUNDS_MAX: u32 = if cfg!(loom) { 1 } else { 4 };
 /// How many pauses the first round takes; each round takes twice as many as the one before.
 const FIRST_ROUND_PAUSES: u32 = if cfg!(loom) { 1 } else { 8 };
 

@@ -12,7 +12,7 @@
 //!   queue.
 //! - M3: while the queue's lock is free and a waiter is in the queue, the mutex is locked, or `WOKEN` is set,
 //!   or the task that unlocked it is on its way to the queue. So nobody waits for a lock that is free.
-//! - M4: one task at most has `WOKEN`: it is awake and going to try. It clears it as it takes the lock, parks
+//! - M4: one task at most has `WOKEN`: it was woken and is going to try. It clears it as it takes the lock, parks
 //!   or gives up; in giving up it sees to M3.
 //! - M5: while `STARVING` is set nobody takes the lock, it is handed over; and nobody has `WOKEN`. It is set by
 //!   the task that has `WOKEN`, with a waiter in the queue (itself), and cleared under the queue's lock.
@@ -33,7 +33,7 @@ use std::fmt;
 const LOCKED: u32 = 1;
 /// Somebody waits (M2).
 const PARKED: u32 = 2;
-/// Somebody is awake and going to try (M4).
+/// Somebody was woken and is going to try (M4).
 const WOKEN: u32 = 4;
 /// The lock is handed over in the order of the queue (M5).
 const STARVING: u32 = 8;
@@ -165,10 +165,9 @@ impl<R: Runtime> RawMutex<R> {
                 }
                 continue;
             }
-            if word & STARVING == 0 && spin.may_go_on() {
-                // With somebody awake, `unlock` need not wake one of those who wait (M4).
-                let is_mark_free = word & (PARKED | WOKEN) == PARKED;
-                is_woken |= is_mark_free && self.exchange(word, word | WOKEN).is_ok();
+            // Behind others who wait it is no use.
+            let may_spin = word & STARVING == 0 && (is_woken || word & PARKED == 0);
+            if may_spin && spin.may_go_on() {
                 spin.pass();
             } else {
                 match self.park(limit, &mut patience, is_woken) {
@@ -270,7 +269,7 @@ impl<R: Runtime> RawMutex<R> {
             if word & STARVING != 0 {
                 return self.hand_over(queue, woken);
             }
-            // The mark is taken for the waiter before it is woken, so that no spinning task has it too.
+            // Exchanged, since a task that did not wait may have taken the lock meanwhile.
             match self.exchange(word, word | WOKEN) {
                 Ok(()) => break,
                 Err(current) => word = current,

@@ -14,7 +14,7 @@
 //! - V3: while the queue's lock is free and a waiter is in the queue, the lock is held, or `WOKEN` is set, or
 //!   the task that unlocked it is on its way to the queue; and if readers hold it and nobody has `WOKEN`, the
 //!   first in the queue is a writer, or whoever changed that is on the way to the queue.
-//! - V4: one task at most has `WOKEN`: it is awake and going to try. It clears it as it takes the lock, parks
+//! - V4: one task at most has `WOKEN`: it was woken and is going to try. It clears it as it takes the lock, parks
 //!   or gives up; a reader that takes it, and who gives up, sees to V3.
 //! - V5: while `STARVING` is set nobody takes the lock, it is handed over; and nobody has `WOKEN`.
 //! - V6: no task is readied while the queue's lock is held.
@@ -33,7 +33,7 @@ use std::fmt;
 const WRITER: u32 = 1;
 /// Somebody waits (V2).
 const PARKED: u32 = 2;
-/// Somebody is awake and going to try (V4).
+/// Somebody was woken and is going to try (V4).
 const WOKEN: u32 = 4;
 /// The lock is handed over in the order of the queue (V5).
 const STARVING: u32 = 8;
@@ -293,10 +293,9 @@ impl<R: Runtime> RawRwLock<R> {
                 }
                 continue;
             }
-            if word & STARVING == 0 && spin.may_go_on() {
-                // With somebody awake, the unlocker need not wake one of those who wait (V4).
-                let is_mark_free = word & (PARKED | WOKEN) == PARKED;
-                is_woken |= is_mark_free && self.exchange(word, word | WOKEN).is_ok();
+            // Behind others who wait it is no use.
+            let may_spin = word & STARVING == 0 && (is_woken || word & PARKED == 0);
+            if may_spin && spin.may_go_on() {
                 spin.pass();
             } else {
                 match self.park(want, limit, &mut patience, is_woken) {
@@ -415,7 +414,7 @@ impl<R: Runtime> RawRwLock<R> {
                 }
                 return;
             }
-            // The mark is taken for the waiter before it is woken, so that no spinning task has it too.
+            // Exchanged, since a task that did not wait may have taken the lock meanwhile.
             match self.exchange(word, word | WOKEN) {
                 Ok(()) => break,
                 Err(current) => word = current,
