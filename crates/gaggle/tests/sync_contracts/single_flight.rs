@@ -55,7 +55,7 @@ fn those_who_ask_while_it_flies_share_one_call() {
         let flown = join_all(tasks);
         assert!(flown.iter().all(|flight| flight.value == "bar"));
         let calls = calls.load(Ordering::Relaxed);
-        assert!(calls >= 1 && calls <= CALLERS && given >= calls);
+        assert!((1..=CALLERS).contains(&calls) && given >= calls);
     });
 }
 
