@@ -102,11 +102,17 @@ pub enum WaitReason {
     Call,
     /// The point in time at which it is to begin.
     Timer,
+    /// A condition variable's notification.
+    Condition,
+    /// A read-write lock, to read.
+    ReadLock,
+    /// A read-write lock, to write.
+    WriteLock,
 }
 
 impl WaitReason {
     /// All of them, each at the place of its number.
-    const ALL: [(WaitReason, &'static str); 15] = [
+    const ALL: [(WaitReason, &'static str); 18] = [
         (WaitReason::Unknown, "waiting"),
         (WaitReason::Runnable, "runnable"),
         (WaitReason::ChanReceive, "chan receive"),
@@ -122,6 +128,9 @@ impl WaitReason {
         (WaitReason::Join, "join"),
         (WaitReason::Call, "syscall"),
         (WaitReason::Timer, "timer"),
+        (WaitReason::Condition, "sync.Cond.Wait"),
+        (WaitReason::ReadLock, "sync.RWMutex.RLock"),
+        (WaitReason::WriteLock, "sync.RWMutex.Lock"),
     ];
 
     /// The reason with this number; [`WaitReason::Unknown`] where there is none.

@@ -67,7 +67,7 @@ impl<R: Runtime> Condition<R> {
         unsafe { self.queue.lock().push_back(&waiter) };
         // SAFETY: the caller owns it, and owns it again when this returns.
         unsafe { mutex.unlock() };
-        let outcome = limit.park(ticket, WaitReason::Semaphore);
+        let outcome = limit.park(ticket, WaitReason::Condition);
         if outcome.is_err() {
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
             unsafe { self.queue.lock().remove(&waiter) };

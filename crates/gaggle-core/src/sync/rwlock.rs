@@ -332,7 +332,11 @@ impl<R: Runtime> RawRwLock<R> {
             return Ok(Waited::Free);
         }
         patience.has_waited = true;
-        match limit.park(ticket, WaitReason::Mutex) {
+        let reason = match want {
+            Want::Read => WaitReason::ReadLock,
+            Want::Write => WaitReason::WriteLock,
+        };
+        match limit.park(ticket, reason) {
             Ok(HANDED_OVER) => Ok(Waited::Owner),
             Ok(_) => Ok(Waited::Woken),
             Err(ended) => {
