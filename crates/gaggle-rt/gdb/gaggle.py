@@ -17,6 +17,7 @@ import gdb.unwinder
 REASONS = [
     "waiting", "runnable", "chan receive", "chan send", "select", "select (no cases)", "sleep",
     "IO wait", "futex wait", "sync.Mutex.Lock", "semacquire", "park", "join", "syscall", "timer",
+    "sync.Cond.Wait", "sync.RWMutex.RLock", "sync.RWMutex.Lock",
 ]
 
 FIELDS = [
