@@ -15,6 +15,9 @@ pub(crate) const HANDED_OVER: usize = 1;
 
 /// How often a task looks again before it parks.
 const ROUNDS_MAX: u32 = if cfg!(loom) { 1 } else { 4 };
+/// The same for one that was woken: there is one at most, it has waited already, and the lock was given up just
+/// now, so it is held for short times.
+const ROUNDS_MAX_WOKEN: u32 = if cfg!(loom) { 1 } else { 6 };
 /// How many pauses the first round takes; each round takes twice as many as the one before.
 const FIRST_ROUND_PAUSES: u32 = if cfg!(loom) { 1 } else { 8 };
 
@@ -25,19 +28,32 @@ const FIRST_ROUND_PAUSES: u32 = if cfg!(loom) { 1 } else { 8 };
 #[derive(Debug)]
 pub(crate) struct Spin {
     rounds: u32,
+    rounds_max: u32,
 }
 
 impl Spin {
-    /// Rounds for a task that has not waited yet, or has been woken.
-    pub(crate) fn new<R: Runtime>() -> Self {
+    /// Rounds for a task that has just come.
+    pub(crate) fn first<R: Runtime>() -> Self {
+        Self::of::<R>(ROUNDS_MAX)
+    }
+
+    /// Rounds for a task that was woken.
+    pub(crate) fn woken<R: Runtime>() -> Self {
+        Self::of::<R>(ROUNDS_MAX_WOKEN)
+    }
+
+    fn of<R: Runtime>(rounds_max: u32) -> Self {
         // With one processor nobody gives anything up while this task spins.
-        let rounds = if R::processors() > 1 { 0 } else { ROUNDS_MAX };
-        Spin { rounds }
+        let rounds_max = if R::processors() > 1 { rounds_max } else { 0 };
+        Spin {
+            rounds: 0,
+            rounds_max,
+        }
     }
 
     /// Whether there is a round left.
     pub(crate) fn may_go_on(&self) -> bool {
-        self.rounds < ROUNDS_MAX
+        self.rounds < self.rounds_max
     }
 
     /// Passes one round.

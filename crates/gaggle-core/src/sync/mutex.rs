@@ -151,7 +151,7 @@ impl<R: Runtime> RawMutex<R> {
 
     #[cold]
     fn lock_slow(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
-        let (mut patience, mut spin) = (Patience::default(), Spin::new::<R>());
+        let (mut patience, mut spin) = (Patience::default(), Spin::first::<R>());
         let mut is_woken = false;
         // Relaxed: the exchange decides.
         let mut word = self.word.load(Ordering::Relaxed);
@@ -172,7 +172,7 @@ impl<R: Runtime> RawMutex<R> {
             } else {
                 match self.park(limit, &mut patience, is_woken) {
                     Ok(Waited::Owner) => return Ok(()),
-                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::new::<R>()),
+                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::woken::<R>()),
                     Ok(Waited::Free) => {}
                     Err(ended) => return Err(ended),
                 }

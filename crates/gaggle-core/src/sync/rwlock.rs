@@ -273,7 +273,7 @@ impl<R: Runtime> RawRwLock<R> {
 
     #[cold]
     fn take_slow(&self, want: Want, limit: &Limit<'_, R>) -> Result<(), Ended> {
-        let (mut patience, mut spin) = (Patience::default(), Spin::new::<R>());
+        let (mut patience, mut spin) = (Patience::default(), Spin::first::<R>());
         let mut is_woken = false;
         // Relaxed: the exchange decides.
         let mut word = self.word.load(Ordering::Relaxed);
@@ -300,7 +300,7 @@ impl<R: Runtime> RawRwLock<R> {
             } else {
                 match self.park(want, limit, &mut patience, is_woken) {
                     Ok(Waited::Owner) => return Ok(()),
-                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::new::<R>()),
+                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::woken::<R>()),
                     Ok(Waited::Free) => {}
                     Err(ended) => return Err(ended),
                 }
