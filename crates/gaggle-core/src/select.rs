@@ -3,17 +3,20 @@
 //! Each operation is an [`Arm`]. Arms name a lock each (a channel's, a semaphore's) or none (the
 //! clock's, or a channel that never becomes ready).
 //!
-//! - S1: all locks are held, taken in the order of their addresses, from the first look at an arm
-//!   until the select has either finished or stands in every arm's queue. So the arms are looked at
-//!   in one instant, `default` is chosen only if no arm was ready in that instant, and no two selects
-//!   wait for each other's locks.
+//! - S1: a select finishes without waiting in one of two ways. Quickly: it glances at all arms without a
+//!   lock, chooses one of those that seem ready, and completes that one under its own lock. Or exactly: all
+//!   locks are held, taken in the order of their addresses, from the first look at an arm until the
+//!   select has either finished or stands in every arm's queue. Only the exact way finds that nothing
+//!   is ready: so `default` is chosen only if there was an instant in which no arm was ready, and no two
+//!   selects wait for each other's locks.
 //! - S2: a select serves another task only before it stands in any queue, when nobody can claim it:
 //!   it never both serves and is served, and never meets itself.
 //! - S3: one ticket stands in all queues with the arm's number as its token, so one claim at most
 //!   succeeds (T1) and exactly that arm's value moves.
 //! - S4: after the wait the select leaves every queue, each under its own lock, before it returns
 //!   (W3); only the arm that was served has been taken out by its claimer.
-//! - S5: of the arms ready in one instant each is chosen with the same probability.
+//! - S5: of the arms that are ready each is chosen with the same probability. A quick choice that fails,
+//!   since others were quicker, is made anew in the exact way.
 //! - S6: of several arms that wait in one queue each stands first with the same probability, so that a
 //!   select that waits is as fair as one that does not.
 //!
@@ -21,8 +24,8 @@
 //! while it can itself be claimed, so it needs two claims at once, and two selects that meet crosswise
 //! may for ever undo each other.
 //!
-//! Source: `selectgo` in Go's `runtime/select.go`; S5 counts the ready arms where Go shuffles all, and
-//! S6 shuffles only arms with the same lock.
+//! Source: `selectgo` in Go's `runtime/select.go`, which always locks all; S5 counts the ready arms where Go
+//! shuffles all, and S6 shuffles only arms with the same lock.
 
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::interrupt;
@@ -56,7 +59,32 @@ pub unsafe trait Arm<R: Runtime> {
     /// The caller took it.
     unsafe fn unlock(&self);
 
-    /// Whether the operation would not wait. `now` is the time if any arm has a deadline.
+    /// How the arm looks without its lock: out of date as soon as it is answered. An arm that cannot
+    /// tell says that it is ready.
+    #[inline]
+    fn glance(&self) -> Glance {
+        Glance {
+            is_ready: true,
+            deadline: self.deadline(),
+        }
+    }
+
+    /// Does the operation under its lock, if it needs no waiting, and readies the task that it served.
+    /// `now` is the time if any arm has a deadline.
+    fn complete_alone(&self, now: Nanos) -> bool {
+        self.lock();
+        // SAFETY: the lock was just taken, and the task is readied after it.
+        let done = unsafe { self.try_complete(now) };
+        // SAFETY: taken above.
+        unsafe { self.unlock() };
+        if let Some(Some(claimed)) = done {
+            claimed.ready_near();
+            return true;
+        }
+        done.is_some()
+    }
+
+    /// Whether the operation would not wait. `now` is as above.
     ///
     /// # Safety
     /// The caller holds the lock.
@@ -81,32 +109,94 @@ pub unsafe trait Arm<R: Runtime> {
     /// When the arm becomes ready by itself; [`NEVER`]: it does not.
     fn deadline(&self) -> Nanos;
 
+    /// Forgets what an earlier select has left in the arm; called when it stands in no queue.
+    fn prepare(&mut self) {}
+
     /// Tells the arm that it was chosen and is done.
     fn choose(&self);
 }
 
+/// An arm at a glance.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// The operation seems not to have to wait.
+    pub is_ready: bool,
+    /// When it becomes ready by itself; [`NEVER`]: it does not.
+    pub deadline: Nanos,
+}
+
+/// A place in the order of the arms; a select needs one an arm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    address: usize,
+    number: usize,
+}
+
 /// Waits until one of `arms` could be done, does it, and answers its number; `None` if `deadline`, or
 /// the end of a context that the task runs under, came first. With a deadline of 0 it never waits, and
-/// reads no clock.
+/// reads no clock unless an arm has a deadline.
 ///
-/// `order` is room for one number an arm.
+/// `places` is room for one place an arm. An arm that another select has chosen has been taken since.
 ///
 /// # Panics
-/// When `order` is shorter than `arms`.
+/// When `places` is shorter than `arms`.
 pub fn select<R: Runtime>(
     arms: &[&dyn Arm<R>],
-    order: &mut [usize],
+    places: &mut [Place],
     deadline: Nanos,
 ) -> Option<usize> {
-    let order = &mut order[..arms.len()];
-    for (number, place) in order.iter_mut().enumerate() {
-        *place = number;
+    let places = &mut places[..arms.len()];
+    if let Some(number) = quickly(arms, places) {
+        return Some(number);
     }
-    order.sort_unstable_by_key(|&number| arms[number].lock_address());
-    let mut arms = Arms { arms, order };
+    for ((number, arm), place) in arms.iter().enumerate().zip(places.iter_mut()) {
+        let address = arm.lock_address();
+        *place = Place { address, number };
+    }
+    places.sort_unstable_by_key(|place| place.address);
+    exactly(Arms { arms, places }, deadline)
+}
+
+/// The quick way of S1, for arms without deadlines.
+#[inline]
+fn quickly<R: Runtime>(arms: &[&dyn Arm<R>], places: &mut [Place]) -> Option<usize> {
+    let mut count = 0;
+    for (number, arm) in arms.iter().enumerate() {
+        let glance = arm.glance();
+        if glance.deadline != NEVER {
+            return None; // whether its time has come the exact way finds out
+        }
+        if glance.is_ready {
+            places[count].number = number;
+            count += 1;
+        }
+    }
+    let chosen = match count {
+        0 => return None,
+        1 => 0,
+        _ => below::<R>(count),
+    };
+    let number = places[chosen].number;
+    if !arms[number].complete_alone(0) {
+        return None;
+    }
+    arms[number].choose();
+    Some(number)
+}
+
+/// A number below `count`, each with the same probability (but for one part in 2^40 where there are no more
+/// than 2^24).
+fn below<R: Runtime>(count: usize) -> usize {
+    // The upper half of the product: Lemire, "Fast Random Integer Generation in an Interval" (2019).
+    ((u128::from(R::random()) * count as u128) >> 64) as usize
+}
+
+/// The exact way of S1, and the wait.
+fn exactly<R: Runtime>(mut arms: Arms<'_, R>, deadline: Nanos) -> Option<usize> {
     loop {
-        let wake_at = arms.deadline().min(deadline);
-        let has_clock = wake_at != NEVER && (deadline != 0 || arms.deadline() != NEVER);
+        let first = arms.deadline();
+        let wake_at = first.min(deadline);
+        let has_clock = wake_at != NEVER && (deadline != 0 || first != NEVER);
         let now = if has_clock { R::now() } else { 0 };
         arms.lock();
         if let Some((number, claimed)) = arms.complete_one(now) {
@@ -144,7 +234,7 @@ pub fn select<R: Runtime>(
 /// The arms, and the order in which their locks are taken.
 struct Arms<'a, R: Runtime> {
     arms: &'a [&'a dyn Arm<R>],
-    order: &'a mut [usize],
+    places: &'a mut [Place],
 }
 
 impl<'a, R: Runtime> Arms<'a, R> {
@@ -157,13 +247,10 @@ impl<'a, R: Runtime> Arms<'a, R> {
     /// One arm for each lock, in the order of their addresses.
     fn locks(&self) -> impl Iterator<Item = &'a dyn Arm<R>> {
         let (arms, mut last) = (self.arms, NO_LOCK);
-        self.order
+        self.places
             .iter()
-            .map(move |&number| arms[number])
-            .filter(move |arm| {
-                let address = arm.lock_address();
-                address != std::mem::replace(&mut last, address)
-            })
+            .filter(move |place| place.address != std::mem::replace(&mut last, place.address))
+            .map(move |place| arms[place.number])
     }
 
     /// Takes all locks (S1).
@@ -192,9 +279,9 @@ impl<'a, R: Runtime> Arms<'a, R> {
             let skipped = match ready {
                 0 => return None,
                 1 => 0,
-                _ => R::random() % ready as u64,
+                _ => below::<R>(ready),
             };
-            let chosen = (0..self.arms.len()).filter(is_ready).nth(skipped as usize);
+            let chosen = (0..self.arms.len()).filter(is_ready).nth(skipped);
             // A waiter seen at the first look may be stale by the second; then all are looked at anew.
             // Nobody can join a queue meanwhile, so this ends.
             let Some(number) = chosen else { continue };
@@ -207,22 +294,18 @@ impl<'a, R: Runtime> Arms<'a, R> {
 
     /// Shuffles the arms that have the same lock (S6).
     fn mix(&mut self) {
-        let arms = self.arms;
-        let have_one = |one: &usize, other: &usize| {
-            let address = arms[*one].lock_address();
-            address != NO_LOCK && address == arms[*other].lock_address()
-        };
-        for same in self.order.chunk_by_mut(have_one) {
+        let have_one = |one: &Place, other: &Place| one.address == other.address;
+        for same in self.places.chunk_by_mut(have_one) {
             // Fisher and Yates; no step where there is one arm.
             for last in (1..same.len()).rev() {
-                same.swap(last, (R::random() % (last as u64 + 1)) as usize);
+                same.swap(last, below::<R>(last + 1));
             }
         }
     }
 
     /// Puts all arms into their queues (S3). All locks are held.
     fn enqueue(&self, ticket: Ticket<R>) {
-        for &number in self.order.iter() {
+        for &Place { number, .. } in self.places.iter() {
             // SAFETY: the caller holds all locks; the arms are borrowed for longer than the wait, and
             // `dequeue` follows it.
             unsafe { self.arms[number].enqueue(ticket, number) };
@@ -245,7 +328,7 @@ impl<'a, R: Runtime> Arms<'a, R> {
 /// stay the caller's: what came of the one that was chosen is asked of it.
 pub struct Select<'a, R: Runtime> {
     arms: Vec<&'a dyn Arm<R>>,
-    order: Vec<usize>,
+    places: Vec<Place>,
 }
 
 impl<'a, R: Runtime> Select<'a, R> {
@@ -253,16 +336,18 @@ impl<'a, R: Runtime> Select<'a, R> {
     pub const fn new() -> Self {
         Select {
             arms: Vec::new(),
-            order: Vec::new(),
+            places: Vec::new(),
         }
     }
 
     /// Adds an operation and answers its number: 0 for the first, and so on.
     ///
-    /// `&mut` keeps the operation from standing in two lists, or twice in one.
+    /// `&mut` keeps the operation from standing in two lists, or twice in one. If an earlier select has
+    /// chosen it and nobody has taken what came of that, it is forgotten: a value received is dropped.
     pub fn add(&mut self, arm: &'a mut dyn Arm<R>) -> usize {
+        arm.prepare();
         self.arms.push(arm);
-        self.order.push(0);
+        self.places.push(Place::default());
         self.arms.len() - 1
     }
 
@@ -273,7 +358,7 @@ impl<'a, R: Runtime> Select<'a, R> {
     #[track_caller]
     pub fn wait(mut self) -> usize {
         match (
-            select(&self.arms, &mut self.order, NEVER),
+            select(&self.arms, &mut self.places, NEVER),
             interrupt::error::<R>(),
         ) {
             (Some(number), _) => number,
@@ -284,7 +369,7 @@ impl<'a, R: Runtime> Select<'a, R> {
 
     /// As [`Select::wait`], until `deadline` at most; 0 does not wait.
     pub fn wait_deadline(mut self, deadline: Nanos) -> Option<usize> {
-        select(&self.arms, &mut self.order, deadline)
+        select(&self.arms, &mut self.places, deadline)
     }
 }
 
@@ -348,6 +433,10 @@ unsafe impl<R: Runtime> Arm<R> for Timeout {
 
     fn deadline(&self) -> Nanos {
         self.at
+    }
+
+    fn prepare(&mut self) {
+        self.chosen.set(false);
     }
 
     fn choose(&self) {

@@ -6,7 +6,7 @@ mod model;
 
 use gaggle_core::chan::{Receiver, RecvArm, SendArm, Sender, bounded, unbuffered};
 use gaggle_core::contract::NEVER;
-use gaggle_core::select::{Arm, Select, Timeout, select};
+use gaggle_core::select::{Arm, Place, Select, Timeout, select};
 use loom::thread;
 use model::{Model, every_interleaving};
 
@@ -22,7 +22,7 @@ fn send_or_recv(
     let mut send = SendArm::new(sender, &mut slot);
     let mut recv = RecvArm::new(receiver);
     let arms: [&dyn Arm<Model>; 2] = [&send, &recv];
-    select(&arms, &mut [0; 2], NEVER);
+    select(&arms, &mut [Place::default(); 2], NEVER);
     if send.is_chosen() {
         assert!(!recv.is_chosen());
         send.take().unwrap();
@@ -115,7 +115,7 @@ fn close_racing_a_select_is_seen_as_closed() {
         let closing = thread::spawn(move || drop(sender));
         let (mut closed, open) = (RecvArm::new(&receiver), RecvArm::new(&never_sent));
         let arms: [&dyn Arm<Model>; 2] = [&open, &closed];
-        assert_eq!(select(&arms, &mut [0; 2], NEVER), Some(1));
+        assert_eq!(select(&arms, &mut [Place::default(); 2], NEVER), Some(1));
         assert!(closed.take().is_err());
         closing.join().unwrap();
     });
@@ -128,7 +128,7 @@ fn deadline_racing_a_send_to_a_select_times_out_or_receives_never_both() {
         let receiving = thread::spawn(move || {
             let mut arm = RecvArm::new(&receiver);
             let arms: [&dyn Arm<Model>; 1] = [&arm];
-            let chosen = select(&arms, &mut [0], 2);
+            let chosen = select(&arms, &mut [Place::default()], 2);
             chosen.map(|_| *arm.take().unwrap())
         });
         let sent = sender.send(Box::new(7)).is_ok();
@@ -143,7 +143,8 @@ fn timeout_arm_racing_a_send_is_chosen_or_the_value_is_received_never_both() {
         let receiving = thread::spawn(move || {
             let (mut arm, timeout) = (RecvArm::new(&receiver), Timeout::new(2));
             let arms: [&dyn Arm<Model>; 2] = [&timeout, &arm];
-            select(&arms, &mut [0; 2], NEVER).expect("it has no deadline of its own");
+            select(&arms, &mut [Place::default(); 2], NEVER)
+                .expect("it has no deadline of its own");
             assert_ne!(timeout.is_chosen(), arm.is_chosen());
             arm.is_chosen().then(|| *arm.take().unwrap())
         });
@@ -169,7 +170,7 @@ fn default_is_taken_only_if_no_arm_was_ready_in_that_instant() {
         };
         let arms = [RecvArm::new(&left), RecvArm::new(&right)];
         let arms: [&dyn Arm<Model>; 2] = [&arms[1], &arms[0]];
-        assert!(select(&arms, &mut [0; 2], 0).is_some());
+        assert!(select(&arms, &mut [Place::default(); 2], 0).is_some());
         drop(moving.join().unwrap());
         drop(left_sender);
     });
@@ -181,7 +182,47 @@ fn timeout_arm_that_has_come_is_chosen_when_nothing_else_is_ready() {
         let (_sender, receiver): Ends<u32> = unbuffered();
         let (arm, timeout) = (RecvArm::new(&receiver), Timeout::new(1));
         let arms: [&dyn Arm<Model>; 2] = [&arm, &timeout];
-        assert_eq!(select(&arms, &mut [0; 2], NEVER), Some(1));
+        assert_eq!(select(&arms, &mut [Place::default(); 2], NEVER), Some(1));
         assert!(timeout.is_chosen());
+    });
+}
+
+#[test]
+fn glance_at_a_channel_that_selects_use_is_never_trusted() {
+    // After the first select the channel says at a glance whether it is ready; a sender and a closer change
+    // that while a second select glances.
+    every_interleaving(3, || {
+        let (sender, receiver): Ends<u32> = bounded(1);
+        let (_open, never_sent): Ends<u32> = unbuffered();
+        let first = RecvArm::new(&receiver);
+        let arms: [&dyn Arm<Model>; 1] = [&first];
+        assert_eq!(select(&arms, &mut [Place::default()], 0), None);
+        let sending = thread::spawn(move || sender.send(7).unwrap());
+        let (other, mut arm) = (RecvArm::new(&never_sent), RecvArm::new(&receiver));
+        let arms: [&dyn Arm<Model>; 2] = [&other, &arm];
+        assert_eq!(select(&arms, &mut [Place::default(); 2], NEVER), Some(1));
+        assert_eq!(arm.take(), Ok(7));
+        sending.join().unwrap();
+        let arms: [&dyn Arm<Model>; 2] = [&other, &arm];
+        assert_eq!(select(&arms, &mut [Place::default(); 2], NEVER), Some(1));
+        assert!(arm.take().is_err());
+    });
+}
+
+#[test]
+fn one_of_two_channels_is_ready_all_the_time_and_no_select_finds_none() {
+    every_interleaving(2, || {
+        let (first_sender, first): Ends<u32> = bounded(1);
+        let (second_sender, second): Ends<u32> = bounded(1);
+        first_sender.send(1).unwrap();
+        let (left, right) = (first.clone(), second.clone());
+        let selecting = thread::spawn(move || {
+            let (one, other) = (RecvArm::new(&left), RecvArm::new(&right));
+            let arms: [&dyn Arm<Model>; 2] = [&one, &other];
+            select(&arms, &mut [Place::default(); 2], 0).is_some()
+        });
+        second_sender.send(2).unwrap();
+        let _ = first.try_recv();
+        assert!(selecting.join().unwrap());
     });
 }

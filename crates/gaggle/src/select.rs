@@ -246,7 +246,7 @@ pub(crate) fn wait_or_end<const N: usize>(
     deadline: Nanos,
 ) -> Option<usize> {
     let arms = arms.map(|arm| &*arm.as_core().0);
-    core_select::select(&arms, &mut [0; N], deadline)
+    core_select::select(&arms, &mut [core_select::Place::default(); N], deadline)
 }
 
 mod sealed {

@@ -1,9 +1,9 @@
 //! Sending and receiving as operations of a select.
 
-use super::state::{Slot, Step};
+use super::state::{Slot, Step, ready};
 use super::{Flavor, Receiver, RecvError, SendError, Sender};
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
-use crate::select::{Arm, NO_LOCK};
+use crate::select::{Arm, Glance, NO_LOCK};
 use crate::task::{Claimed, Ticket};
 use crate::wait_queue::Waiter;
 use std::cell::{Cell, UnsafeCell};
@@ -14,6 +14,18 @@ use std::ptr::NonNull;
 /// A waiter's place in an arm. It is written by the owner before the waiter enters a queue and after
 /// it has left, never while others can see it.
 type Place<T, R> = UnsafeCell<Option<Waiter<R, Slot<T>>>>;
+
+/// Readies the task that a step served, if any; whether the step was the operation's last.
+fn finish<R: Runtime>(step: Step<R>) -> bool {
+    match step {
+        Step::Done(claimed) => {
+            ready(claimed);
+            true
+        }
+        Step::Closed => true,
+        Step::Blocked => false,
+    }
+}
 
 /// Receiving from a channel, as an operation of a select.
 pub struct RecvArm<'a, T, R: Runtime> {
@@ -60,7 +72,7 @@ impl<'a, T, R: Runtime> RecvArm<'a, T, R> {
 unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
     fn lock_address(&self) -> usize {
         match &self.receiver.flavor {
-            Flavor::Shared(channel) => channel.guarded.address(),
+            Flavor::Shared(channel) => channel.address(),
             Flavor::Timed(timed) => timed.guarded.address(),
             Flavor::Never => NO_LOCK,
         }
@@ -68,7 +80,7 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
 
     fn lock(&self) {
         match &self.receiver.flavor {
-            Flavor::Shared(channel) => channel.guarded.lock_raw(),
+            Flavor::Shared(channel) => channel.lock_raw(),
             Flavor::Timed(timed) => timed.guarded.lock_raw(),
             Flavor::Never => {}
         }
@@ -77,18 +89,38 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
     unsafe fn unlock(&self) {
         match &self.receiver.flavor {
             // SAFETY: the caller took it by `lock`.
-            Flavor::Shared(channel) => unsafe { channel.guarded.unlock_raw() },
+            Flavor::Shared(channel) => unsafe { channel.unlock_raw() },
             // SAFETY: as above.
             Flavor::Timed(timed) => unsafe { timed.guarded.unlock_raw() },
             Flavor::Never => {}
         }
     }
 
+    fn glance(&self) -> Glance {
+        let (is_ready, deadline) = match &self.receiver.flavor {
+            Flavor::Shared(channel) => (channel.seems_receivable(), NEVER),
+            Flavor::Timed(timed) => (false, timed.next()),
+            Flavor::Never => (false, NEVER),
+        };
+        Glance { is_ready, deadline }
+    }
+
+    fn complete_alone(&self, _now: Nanos) -> bool {
+        let Flavor::Shared(channel) = &self.receiver.flavor else {
+            return false; // the exact way reads the clock
+        };
+        let mut state = channel.lock();
+        // SAFETY: the arm stands in no queue, so only its owner, the caller, reaches the slot.
+        let step = state.try_recv(unsafe { &mut *self.slot.get() });
+        drop(state);
+        finish(step)
+    }
+
     unsafe fn is_ready(&self, now: Nanos) -> bool {
         match &self.receiver.flavor {
             Flavor::Shared(channel) => {
                 // SAFETY: the caller holds the lock, and this reference ends with the statement.
-                let state = unsafe { channel.guarded.state() };
+                let state = unsafe { channel.state() };
                 state.can_recv()
             }
             Flavor::Timed(timed) => timed.next() != NEVER && timed.next() <= now,
@@ -110,7 +142,7 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
             Flavor::Never => return None,
         };
         // SAFETY: the caller holds the lock, and this reference ends with the call.
-        let state = unsafe { channel.guarded.state() };
+        let state = unsafe { channel.state() };
         match state.try_recv(slot) {
             Step::Done(claimed) => Some(claimed),
             Step::Closed => Some(None),
@@ -134,7 +166,7 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
         match &self.receiver.flavor {
             Flavor::Shared(channel) => {
                 // SAFETY: the caller holds the lock, and this reference ends with the call.
-                let state = unsafe { channel.guarded.state() };
+                let state = unsafe { channel.state() };
                 // SAFETY: the caller holds the lock (W1) and keeps the arm until it has left (W2, W3).
                 unsafe { state.receivers.push_back(waiter) };
             }
@@ -155,7 +187,7 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
         };
         match &self.receiver.flavor {
             Flavor::Shared(channel) => {
-                let mut state = channel.guarded.lock();
+                let mut state = channel.lock();
                 // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
                 unsafe { state.receivers.remove(waiter) };
             }
@@ -173,6 +205,11 @@ unsafe impl<T, R: Runtime> Arm<R> for RecvArm<'_, T, R> {
             Flavor::Timed(timed) => timed.next(),
             _ => NEVER,
         }
+    }
+
+    fn prepare(&mut self) {
+        self.chosen.set(false);
+        *self.slot.get_mut() = None;
     }
 
     fn choose(&self) {
@@ -253,27 +290,47 @@ impl<'a, T, R: Runtime> SendArm<'a, T, R> {
 // SAFETY: as for `RecvArm`.
 unsafe impl<T, R: Runtime> Arm<R> for SendArm<'_, T, R> {
     fn lock_address(&self) -> usize {
-        self.sender.channel.guarded.address()
+        self.sender.channel.address()
     }
 
     fn lock(&self) {
-        self.sender.channel.guarded.lock_raw();
+        self.sender.channel.lock_raw();
     }
 
     unsafe fn unlock(&self) {
         // SAFETY: the caller took it by `lock`.
-        unsafe { self.sender.channel.guarded.unlock_raw() };
+        unsafe { self.sender.channel.unlock_raw() };
+    }
+
+    fn glance(&self) -> Glance {
+        Glance {
+            is_ready: self.has_value() && self.sender.channel.seems_sendable(),
+            deadline: NEVER,
+        }
+    }
+
+    fn complete_alone(&self, _now: Nanos) -> bool {
+        let mut state = self.sender.channel.lock();
+        // SAFETY: the arm stands in no queue, so only its owner, the caller, reaches the slot.
+        let slot = unsafe { &mut *self.slot.as_ptr() };
+        let step = if slot.is_some() {
+            state.try_send(slot)
+        } else {
+            Step::Blocked
+        };
+        drop(state);
+        finish(step)
     }
 
     unsafe fn is_ready(&self, _now: Nanos) -> bool {
         // SAFETY: the caller holds the lock, and this reference ends with the statement.
-        let state = unsafe { self.sender.channel.guarded.state() };
+        let state = unsafe { self.sender.channel.state() };
         self.has_value() && state.can_send()
     }
 
     unsafe fn try_complete(&self, _now: Nanos) -> Option<Option<Claimed<R>>> {
         // SAFETY: the caller holds the lock, and this reference ends with the call.
-        let state = unsafe { self.sender.channel.guarded.state() };
+        let state = unsafe { self.sender.channel.state() };
         // SAFETY: the arm stands in no queue, so only its owner, the caller, reaches the slot.
         let slot = unsafe { &mut *self.slot.as_ptr() };
         if slot.is_none() {
@@ -295,13 +352,13 @@ unsafe impl<T, R: Runtime> Arm<R> for SendArm<'_, T, R> {
         }
         let waiter = &*place.insert(Waiter::new(ticket, token, self.slot));
         // SAFETY: the caller holds the lock, and this reference ends with the call.
-        let state = unsafe { self.sender.channel.guarded.state() };
+        let state = unsafe { self.sender.channel.state() };
         // SAFETY: the caller holds the lock (W1) and keeps the arm until it has left (W2, W3).
         unsafe { state.senders.push_back(waiter) };
     }
 
     fn dequeue(&self) {
-        let mut state = self.sender.channel.guarded.lock();
+        let mut state = self.sender.channel.lock();
         // SAFETY: only shared references to the waiter exist while it may be in a queue.
         if let Some(waiter) = unsafe { &*self.waiter.get() } {
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
@@ -311,6 +368,10 @@ unsafe impl<T, R: Runtime> Arm<R> for SendArm<'_, T, R> {
 
     fn deadline(&self) -> Nanos {
         NEVER
+    }
+
+    fn prepare(&mut self) {
+        self.chosen.set(false);
     }
 
     fn choose(&self) {

@@ -67,7 +67,7 @@ impl<T, R: Runtime> Sender<T, R> {
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         let mut slot = Some(value);
-        let step = self.channel.guarded.lock().try_send(&mut slot);
+        let step = self.channel.lock().try_send(&mut slot);
         match (step, slot) {
             (Step::Closed, Some(value)) => Err(TrySendError::Closed(value)),
             (Step::Blocked, Some(value)) => Err(TrySendError::Full(value)),
@@ -111,12 +111,12 @@ impl<T, R: Runtime> Sender<T, R> {
 
     /// Whether the channel was closed, or has lost its last receiver.
     pub fn is_closed(&self) -> bool {
-        self.channel.guarded.lock().is_closed()
+        self.channel.lock().is_closed()
     }
 
     /// How many values the channel holds.
     pub fn len(&self) -> usize {
-        self.channel.guarded.lock().len()
+        self.channel.lock().len()
     }
 
     /// Whether the channel holds no value.
@@ -223,7 +223,7 @@ impl<T, R: Runtime> Receiver<T, R> {
             Flavor::Never => return Err(TryRecvError::Empty),
         };
         let mut slot = None;
-        let step = channel.guarded.lock().try_recv(&mut slot);
+        let step = channel.lock().try_recv(&mut slot);
         match step {
             Step::Done(claimed) => {
                 ready(claimed);
@@ -277,7 +277,7 @@ impl<T, R: Runtime> Receiver<T, R> {
     /// Whether the channel was closed; it may still hold values.
     pub fn is_closed(&self) -> bool {
         match &self.flavor {
-            Flavor::Shared(channel) => channel.guarded.lock().is_closed(),
+            Flavor::Shared(channel) => channel.lock().is_closed(),
             _ => false,
         }
     }
@@ -285,7 +285,7 @@ impl<T, R: Runtime> Receiver<T, R> {
     /// How many values the channel holds.
     pub fn len(&self) -> usize {
         match &self.flavor {
-            Flavor::Shared(channel) => channel.guarded.lock().len(),
+            Flavor::Shared(channel) => channel.lock().len(),
             Flavor::Timed(timed) => usize::from(timed.next() <= R::now()),
             Flavor::Never => 0,
         }

@@ -14,6 +14,10 @@
 //! - I7: a claimed waiter learns what happened from its slot alone: a sender's still full, or a
 //!   receiver's still empty, means the channel was closed.
 //!
+//! - I8: once a select has locked the channel, [`Channel::seems`] says after each unlock whether a receive or
+//!   a send would not have waited then, stale waiters counted; before that it says that neither would.
+//!   Nothing but a select's first glance depends on it.
+//!
 //! "Waits" leaves out the stale waiters of W5 in [`crate::wait_queue`].
 //!
 //! Source: `hchan` of Go's `runtime/chan.go`; by contrast a failed claim is skipped here where Go
@@ -21,11 +25,12 @@
 
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT, WaitReason};
 use crate::select_lock::{Guard, Guarded};
-use crate::shim::atomic::{AtomicUsize, Ordering};
+use crate::shim::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::task::{Claimed, Ticket};
 use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter, wait_under_context};
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use super::error::{RecvTimeoutError, SendTimeoutError};
@@ -52,11 +57,26 @@ pub(crate) struct State<T, R: Runtime> {
     ring: VecDeque<T>,
     capacity: usize,
     closed: bool,
+    /// A select has locked the channel (I8).
+    watched: bool,
     pub(super) senders: WaitQueue<R, Slot<T>>,
     pub(super) receivers: WaitQueue<R, Slot<T>>,
 }
 
+/// A bit of [`Channel::seems`]: a receive would not wait.
+const RECV_READY: u8 = 1;
+/// A bit of [`Channel::seems`]: a send would not wait.
+const SEND_READY: u8 = 2;
+
 impl<T, R: Runtime> State<T, R> {
+    /// What [`Channel::seems`] is to say (I8).
+    #[inline]
+    fn readiness(&self) -> u8 {
+        let recv = !self.ring.is_empty() || self.closed || !self.senders.is_empty();
+        let send = self.closed || self.ring.len() < self.capacity || !self.receivers.is_empty();
+        u8::from(recv) * RECV_READY + u8::from(send) * SEND_READY
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -160,7 +180,9 @@ unsafe fn take<T>(slot: Slot<T>) -> Option<T> {
 
 /// One channel; shared by its senders and receivers, which it counts.
 pub(crate) struct Channel<T, R: Runtime> {
-    pub(crate) guarded: Guarded<State<T, R>, R::Lock>,
+    guarded: Guarded<State<T, R>, R::Lock>,
+    /// What a select sees at a glance (I8); written under the lock.
+    seems: AtomicU8,
     capacity: usize,
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -181,13 +203,85 @@ impl<T, R: Runtime> Channel<T, R> {
                 ring: VecDeque::with_capacity(capacity),
                 capacity,
                 closed: false,
+                watched: false,
                 senders: WaitQueue::new(),
                 receivers: WaitQueue::new(),
             }),
+            seems: AtomicU8::new(RECV_READY | SEND_READY),
             capacity,
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
         }
+    }
+
+    /// Takes the lock until the answer drops.
+    #[inline]
+    pub(super) fn lock(&self) -> Locked<'_, T, R> {
+        Locked {
+            channel: self,
+            state: self.guarded.lock(),
+        }
+    }
+
+    /// Takes the lock for a select, until [`Channel::unlock_raw`].
+    pub(super) fn lock_raw(&self) {
+        self.guarded.lock_raw();
+        // SAFETY: the lock is held, and this reference ends with the statement.
+        unsafe { self.guarded.state() }.watched = true;
+    }
+
+    /// Gives the lock up.
+    ///
+    /// # Safety
+    /// The caller took it by [`Channel::lock_raw`], and has no reference into the state left.
+    pub(super) unsafe fn unlock_raw(&self) {
+        // SAFETY: the caller holds the lock, and this reference ends with the statement.
+        self.publish(unsafe { self.guarded.state() });
+        // SAFETY: the caller holds the lock and gives it up once.
+        unsafe { self.guarded.unlock_raw() };
+    }
+
+    /// The state.
+    ///
+    /// # Safety
+    /// The caller took the lock by [`Channel::lock_raw`], and has no other reference into the state while
+    /// this one lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(super) unsafe fn state(&self) -> &mut State<T, R> {
+        // SAFETY: promised by the caller.
+        unsafe { self.guarded.state() }
+    }
+
+    /// Where the lock is.
+    pub(super) fn address(&self) -> usize {
+        self.guarded.address()
+    }
+
+    /// Lets selects see how `state` is, before the lock is given up (I8).
+    #[inline]
+    fn publish(&self, state: &State<T, R>) {
+        if state.watched {
+            let readiness = state.readiness();
+            // Relaxed, here and below: a glance proves nothing, and the lock decides. Written only when
+            // it changes, so that the line stays with those who glance.
+            if self.seems.load(Ordering::Relaxed) != readiness {
+                self.seems.store(readiness, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether a receive seems not to have to wait.
+    #[inline]
+    pub(super) fn seems_receivable(&self) -> bool {
+        // Relaxed: as in `publish`.
+        self.seems.load(Ordering::Relaxed) & RECV_READY != 0
+    }
+
+    /// Whether a send seems not to have to wait.
+    #[inline]
+    pub(super) fn seems_sendable(&self) -> bool {
+        // Relaxed: as in `publish`.
+        self.seems.load(Ordering::Relaxed) & SEND_READY != 0
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -217,7 +311,7 @@ impl<T, R: Runtime> Channel<T, R> {
         // AcqRel: as in `drop_sender`.
         if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close();
-            let undeliverable = std::mem::take(&mut self.guarded.lock().ring);
+            let undeliverable = std::mem::take(&mut self.lock().ring);
             // Behind the lock (I3): a value's own drop may do anything, use this channel even.
             drop(undeliverable);
         }
@@ -226,7 +320,7 @@ impl<T, R: Runtime> Channel<T, R> {
     /// Closes the channel and wakes all who wait on it (I4).
     pub(super) fn close(&self) {
         let mut woken = ClaimedChain::new();
-        let mut state = self.guarded.lock();
+        let mut state = self.lock();
         state.closed = true;
         // Their slots are left as they are, which tells them why they were woken (I7).
         while woken.take_from(&mut state.senders) {}
@@ -239,7 +333,7 @@ impl<T, R: Runtime> Channel<T, R> {
     #[inline]
     pub(super) fn send(&self, value: T, deadline: Nanos) -> Result<(), SendTimeoutError<T>> {
         let mut slot = Some(value);
-        let mut state = self.guarded.lock();
+        let mut state = self.lock();
         match state.try_send(&mut slot) {
             Step::Done(claimed) => {
                 drop(state);
@@ -258,7 +352,7 @@ impl<T, R: Runtime> Channel<T, R> {
     #[cold]
     fn send_waiting(
         &self,
-        mut state: Guard<'_, State<T, R>, R::Lock>,
+        mut state: Locked<'_, T, R>,
         slot: Option<T>,
         deadline: Nanos,
     ) -> Result<(), SendTimeoutError<T>> {
@@ -276,7 +370,7 @@ impl<T, R: Runtime> Channel<T, R> {
         wait_under_context(ticket, deadline, WaitReason::ChanSend);
         let timed_out = ticket.token() == TIMED_OUT;
         if timed_out {
-            let mut state = self.guarded.lock();
+            let mut state = self.lock();
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
             unsafe { state.senders.remove(&waiter) };
         }
@@ -291,7 +385,7 @@ impl<T, R: Runtime> Channel<T, R> {
     #[inline]
     pub(super) fn recv(&self, deadline: Nanos) -> Result<T, RecvTimeoutError> {
         let mut slot = None;
-        let mut state = self.guarded.lock();
+        let mut state = self.lock();
         match state.try_recv(&mut slot) {
             Step::Done(claimed) => {
                 drop(state);
@@ -307,7 +401,7 @@ impl<T, R: Runtime> Channel<T, R> {
     #[cold]
     fn recv_waiting(
         &self,
-        mut state: Guard<'_, State<T, R>, R::Lock>,
+        mut state: Locked<'_, T, R>,
         deadline: Nanos,
     ) -> Result<T, RecvTimeoutError> {
         if has_passed::<R>(deadline) {
@@ -321,12 +415,41 @@ impl<T, R: Runtime> Channel<T, R> {
         drop(state);
         wait_under_context(ticket, deadline, WaitReason::ChanReceive);
         if ticket.token() == TIMED_OUT {
-            let mut state = self.guarded.lock();
+            let mut state = self.lock();
             // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
             unsafe { state.receivers.remove(&waiter) };
             return Err(RecvTimeoutError::Timeout);
         }
         slot.into_inner().ok_or(RecvTimeoutError::Closed)
+    }
+}
+
+/// Access to the state of a locked channel; dropping it unlocks.
+pub(super) struct Locked<'a, T, R: Runtime> {
+    channel: &'a Channel<T, R>,
+    /// Dropped, and so unlocked, after [`Locked::drop`] has run.
+    state: Guard<'a, State<T, R>, R::Lock>,
+}
+
+impl<T, R: Runtime> Deref for Locked<'_, T, R> {
+    type Target = State<T, R>;
+    #[inline]
+    fn deref(&self) -> &State<T, R> {
+        &self.state
+    }
+}
+
+impl<T, R: Runtime> DerefMut for Locked<'_, T, R> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State<T, R> {
+        &mut self.state
+    }
+}
+
+impl<T, R: Runtime> Drop for Locked<'_, T, R> {
+    #[inline]
+    fn drop(&mut self) {
+        self.channel.publish(&self.state);
     }
 }
 

@@ -142,7 +142,7 @@ impl Semaphore {
         let acquire = core_sync::AcquireArm::new(&self.shared.semaphore, permits);
         let done = RecvArm::new(&context.done().0);
         let arms: [&dyn Arm<Dispatch>; 2] = [&acquire, &done];
-        select(&arms, &mut [0; 2], NEVER);
+        select(&arms, &mut [Default::default(); 2], NEVER);
         if acquire.is_chosen() {
             return Ok(self.permit(permits));
         }
