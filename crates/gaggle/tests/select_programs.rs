@@ -211,7 +211,7 @@ fn select4_only_the_chosen_arms_result_is_assigned() {
 #[test]
 fn select5_operands_are_evaluated_once_each_from_the_first_arm_to_the_last() {
     let order = RefCell::new(Vec::new());
-    fn say<'a, T>(order: &RefCell<Vec<&'static str>>, name: &'static str, value: T) -> T {
+    fn say<T>(order: &RefCell<Vec<&'static str>>, name: &'static str, value: T) -> T {
         order.borrow_mut().push(name);
         value
     }
@@ -325,10 +325,10 @@ fn select8_break_and_continue_in_a_body_are_those_of_the_loop_around_it() {
                 },
                 default => unreachable!("four were sent"),
             }
-            seen.push(10);
+            seen.push(seen.len() + 10);
         }
     }
-    assert_eq!(seen, [1, 10, 2, 10]);
+    assert_eq!(seen, [1, 11, 2, 13]);
 }
 
 #[test]
