@@ -14,10 +14,11 @@
 //!   gone idle would steal it, and the two would be apart again.
 //! - N3: who enters a call that may block its OS thread no longer leaves anybody: a P is woken first
 //!   ([`Near::expose`]).
-//! - N4: the monitor looks twice, 20 microseconds apart, as often as it looks around. If nobody was left
-//!   there between the looks and the same one is still next, it has waited all the time: it is exposed.
+//! - N4: while a P is idle the monitor looks twice, 20 microseconds apart, as often as it looks around: each
+//!   millisecond at the latest while goroutines are left. If somebody is left both times, and fewer were left in
+//!   between than one in [`PATIENCE_NANOS`], those that run there do not wait soon: the one is exposed.
 //! - N5: a P that this happened to was wrong about its goroutines: its next [`EAGER_WAKES`] wakes are as
-//!   all others. So a pipeline whose stages compute is spread after one delay, of 10 ms at most.
+//!   all others. So a pipeline whose stages compute is spread after one short delay.
 //! - N6: nothing is lost if the monitor sees nothing: N1 alone runs every goroutine.
 //!
 //! Source: the measure is ours. Go wakes a P for each readied goroutine (`ready` in runtime/proc.go) and has
@@ -29,11 +30,16 @@ use crate::p::{self, P};
 use crate::preempt::Section;
 use crate::{latency, plain, sched};
 use gaggle_core::contract::WaitReason;
-use std::ptr::{NonNull, null, null_mut};
+use gaggle_sys::clock;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// For how many wakes a P that left a goroutine waiting leaves none (N5).
 const EAGER_WAKES: u32 = 4096;
+
+/// How long goroutines may run between two wakes and still be left to each other (N4): about what it costs
+/// to wake another processor, there and here.
+const PATIENCE_NANOS: u64 = 20_000;
 
 /// A P's part.
 #[derive(Debug)]
@@ -129,42 +135,69 @@ pub fn ready(g: &'static G) {
     find_work::notify();
 }
 
-/// What the monitor saw of one P: what was next there, and how many had been left.
-type Seen = (*const G, u32);
+/// What the monitor saw of one P.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Whether somebody was left there.
+    any: bool,
+    /// How many had been left before.
+    count: u32,
+    /// When.
+    at: u64,
+}
 
 /// The monitor's looks at goroutines that were left.
 pub struct Look {
     seen: [Seen; p::MAX],
     /// The last look was the second of two (N4).
     was_second: bool,
+    /// Some were left between the last two looks.
+    is_active: bool,
 }
 
 impl Look {
     pub const fn new() -> Look {
+        const NOTHING: Seen = Seen {
+            any: false,
+            count: 0,
+            at: 0,
+        };
         Look {
-            seen: [(null(), 0); p::MAX],
+            seen: [NOTHING; p::MAX],
             was_second: false,
+            is_active: false,
         }
+    }
+
+    /// Whether goroutines are being left these days (N4).
+    pub fn is_active(&self) -> bool {
+        self.is_active
     }
 
     /// Looks at all Ps; whether to look again soon.
     pub fn look(&mut self) -> bool {
         let mut any = false;
+        self.is_active = false;
         // While no P is idle there is nobody to wake.
         if IDLE.count() > 0 {
-            for (p, seen) in p::all().iter().zip(&mut self.seen) {
-                let next = p.queue.next_hint();
-                // Relaxed: a count, only compared.
-                let now = (next, p.near.count.load(Ordering::Relaxed));
-                if p.near.holds(next) && *seen == now {
+            let at = clock::now();
+            for (p, before) in p::all().iter().zip(&mut self.seen) {
+                let now = Seen {
+                    any: p.near.holds(p.queue.next_hint()),
+                    // Relaxed: a count, only compared.
+                    count: p.near.count.load(Ordering::Relaxed),
+                    at,
+                };
+                let wakes = u64::from(now.count.wrapping_sub(before.count)).max(1);
+                if before.any && now.any && at - before.at >= wakes * PATIENCE_NANOS {
                     // Relaxed: see the field.
                     p.near.eager.store(EAGER_WAKES, Ordering::Relaxed);
                     p.near.forget();
                     find_work::notify();
-                } else {
-                    any |= p.near.holds(next);
                 }
-                *seen = now;
+                any |= now.any;
+                self.is_active |= now.count != before.count;
+                *before = now;
             }
         }
         self.was_second = any && !self.was_second;

@@ -4,7 +4,7 @@
 //! when nobody has for a while, ends the turns of goroutines that overrun ([`crate::preempt`]), and finds
 //! company for those that were left to run next and do not ([`crate::near`]). It
 //! looks around every 20 microseconds while that finds something to do, and ever more rarely while it
-//! does not: to 10 ms, or 1 ms while every P is busy, or the next deadline of a timer then. Source:
+//! does not: to 10 ms, or 1 ms while every P is busy or channels are used, or the next deadline of a timer then. Source:
 //! Go's sysmon (runtime/proc.go).
 
 use crate::blocking;
@@ -113,10 +113,10 @@ fn watch() -> ! {
         trace.look();
         reread.look();
         crate::hooks::deliver_deferred();
-        let planned = if again_soon {
-            SLEEP_NANOS_MIN
-        } else {
-            sleep_nanos
+        let planned = match (again_soon, near.is_active()) {
+            (true, _) => SLEEP_NANOS_MIN,
+            (false, true) => sleep_nanos.min(BUSY_SLEEP_NANOS_MAX),
+            (false, false) => sleep_nanos,
         };
         futex::wait(&WANTED, 0, Some(until_next_look(planned)));
         crate::hold::tick();
