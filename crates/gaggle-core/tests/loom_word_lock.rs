@@ -2,7 +2,7 @@
 
 #![cfg(loom)]
 
-use gaggle_core::word_lock::{Waiting, WordLock};
+use gaggle_core::word_lock::{NOBODY, Waiting, WordLock};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -44,44 +44,59 @@ impl Waiting for Kernel {
     }
 }
 
-fn check(threads: usize, rounds: usize, preemptions: usize) {
+/// Each thread takes the lock `rounds` times under a name of its own, or under none; the first has taken it
+/// so often before, alone, as biases it.
+fn check(threads: u32, rounds: usize, preemptions: usize, biased: bool) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(preemptions);
+    model.max_branches = 10_000;
     model.check(move || {
         let shared = Arc::new((WordLock::new(), UnsafeCell::new(0)));
-        let work = move |shared: &(WordLock, UnsafeCell<usize>)| {
+        let work = move |shared: &(WordLock, UnsafeCell<usize>), name: u32, rounds: usize| {
             for _ in 0..rounds {
-                shared.0.lock::<Kernel>();
+                shared.0.lock::<Kernel>(name);
                 // SAFETY: the lock is held; loom finds it if it excludes nobody.
                 shared.1.with_mut(|count| unsafe { *count += 1 });
                 shared.0.unlock::<Kernel>();
             }
         };
-        let others: Vec<_> = (1..threads)
-            .map(|_| {
+        let before = if biased { 2 } else { 0 };
+        work(&shared, 1, before);
+        let others: Vec<_> = (2..=threads)
+            .map(|name| {
                 let shared = shared.clone();
-                thread::spawn(move || work(&shared))
+                let name = if biased { name } else { NOBODY };
+                thread::spawn(move || work(&shared, name, rounds))
             })
             .collect();
-        work(&shared);
+        work(&shared, 1, rounds);
         for other in others {
             other.join().unwrap();
         }
-        shared.0.lock::<Kernel>();
+        shared.0.lock::<Kernel>(NOBODY);
+        let all = threads as usize * rounds + before;
         // SAFETY: as above.
-        shared
-            .1
-            .with(|count| assert_eq!(unsafe { *count }, threads * rounds));
+        shared.1.with(|count| assert_eq!(unsafe { *count }, all));
         shared.0.unlock::<Kernel>();
     });
 }
 
 #[test]
 fn two_that_take_it_twice_exclude_each_other_and_none_sleeps_for_ever() {
-    check(2, 2, 4);
+    check(2, 2, 4, false);
 }
 
 #[test]
 fn three_exclude_each_other_and_none_sleeps_for_ever() {
-    check(3, 1, 3);
+    check(3, 1, 3, false);
+}
+
+#[test]
+fn owner_of_the_bias_and_who_ends_it_exclude_each_other() {
+    check(2, 2, 4, true);
+}
+
+#[test]
+fn owner_of_the_bias_and_two_who_end_it_exclude_each_other() {
+    check(3, 1, 2, true);
 }
