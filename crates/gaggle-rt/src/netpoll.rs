@@ -19,6 +19,11 @@
 //!   poller itself, are not the program's to close. Where the process has no number left, and for `poll`
 //!   and its relatives, N3 holds.
 //!
+//! - N5: a call that the kernel has no form of that answers rather than waits (`accept`) is made by one
+//!   goroutine at a time, which has its *turn*: so what it found to be there has not been taken by another
+//!   goroutine when it makes the call. Who finds the turn taken notes that and waits for an edge; giving
+//!   up a turn that somebody wanted counts as one.
+//!
 //! Source: Go's runtime/netpoll.go, but for N1, which takes the place of its per-direction states and
 //! lets many goroutines wait for the same descriptor.
 
@@ -112,6 +117,8 @@ struct Descriptor {
     touched: AtomicBool,
     /// The number is the netpoller's own, and this many calls go on under it (N4).
     borrowers: AtomicU32,
+    /// [`FREE`], [`TAKEN`] or [`WANTED`] (N5).
+    turn: AtomicU8,
     sides: Guarded<Sides, Lock>,
 }
 
@@ -192,6 +199,7 @@ fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
             kind: AtomicU8::new(0),
             touched: AtomicBool::new(false),
             borrowers: AtomicU32::new(0),
+            turn: AtomicU8::new(FREE),
             sides: Guarded::new(Sides {
                 registered: false,
                 read: Side::default(),
@@ -492,6 +500,52 @@ pub fn poll(nanos: Option<u64>, sleeping: bool, ready: &mut Batch<G>) {
             continue;
         }
         edge(data as u32 as i32, (data >> 32) as u32, bits as i32, ready);
+    }
+}
+
+/// Nobody has the turn.
+const FREE: u8 = 0;
+/// One has it.
+const TAKEN: u8 = 1;
+/// One has it, and another has asked for it since.
+const WANTED: u8 = 2;
+
+/// The turn to read from a descriptor, given up when it drops (N5).
+pub struct Turn(&'static Descriptor);
+
+/// Takes the turn for `fd`. `None`: another has it, and an edge will say that it was given up, to whoever
+/// observed the descriptor before this call.
+pub fn take_turn(fd: i32) -> Option<Turn> {
+    let record = descriptor(fd)?;
+    // Acquire: pairs with the Release in `Turn::drop`: what its holder took from the file is gone.
+    let mut current = record.turn.load(Ordering::Relaxed);
+    loop {
+        let next = if current == FREE { TAKEN } else { WANTED };
+        match record
+            .turn
+            .compare_exchange_weak(current, next, Ordering::Acquire, Ordering::Relaxed)
+        {
+            Ok(_) if next == TAKEN => return Some(Turn(record)),
+            Ok(_) => return None,
+            Err(found) => current = found,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `take_turn`.
+        if self.0.turn.swap(FREE, Ordering::Release) != WANTED {
+            return;
+        }
+        let mut ready = Batch::new();
+        {
+            let mut sides = self.0.sides.lock();
+            // Release: pairs with the Acquire in `observe`.
+            self.0.read_edges.fetch_add(1, Ordering::Release);
+            sides.read.wake_all(EDGE, &mut ready);
+        }
+        sched::ready_batch(ready);
     }
 }
 

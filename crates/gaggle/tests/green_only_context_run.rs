@@ -308,3 +308,65 @@ fn ends_racing_data_lose_none() {
     received.join().unwrap();
     sending.join().unwrap();
 }
+
+#[test]
+fn many_that_accept_from_one_listener_all_end() {
+    const ACCEPTING: usize = 8;
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let (context, cancel) = background().with_cancel();
+    let (sender, accepted) = gaggle::chan::bounded(100);
+    let accepting: Vec<_> = (0..ACCEPTING)
+        .map(|_| {
+            let (listener, context) = (Arc::clone(&listener), context.clone());
+            let sender = sender.clone();
+            gaggle::go(move || {
+                context.run(|| {
+                    loop {
+                        match listener.accept() {
+                            Ok(connection) => drop(sender.send(connection.1)),
+                            Err(error) => return error.raw_os_error(),
+                        }
+                    }
+                })
+            })
+        })
+        .collect();
+    // Each connection wakes all of them, and one gets it: the others must not wait in the kernel.
+    for _ in 0..50 {
+        let client = TcpStream::connect(address).unwrap();
+        assert_eq!(accepted.recv(), Ok(client.local_addr().unwrap()));
+    }
+    cancel.cancel();
+    for accepting in accepting {
+        assert_eq!(accepting.join().unwrap(), Some(libc::ECANCELED));
+    }
+}
+
+#[test]
+fn connections_that_come_together_are_all_accepted() {
+    const COUNT: usize = 40;
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    // They wait in the listener's queue, so there is one edge for all of them, or few.
+    let clients: Vec<_> = (0..COUNT)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let accepting: Vec<_> = (0..COUNT)
+        .map(|_| {
+            let listener = Arc::clone(&listener);
+            gaggle::go(move || listener.accept().unwrap().1)
+        })
+        .collect();
+    let mut found: Vec<_> = accepting
+        .into_iter()
+        .map(|accepting| accepting.join().unwrap())
+        .collect();
+    let mut expected: Vec<_> = clients
+        .iter()
+        .map(|client| client.local_addr().unwrap())
+        .collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}

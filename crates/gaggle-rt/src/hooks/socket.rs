@@ -5,10 +5,7 @@
 //! until all is sent, as a blocking one does in the kernel.
 
 use super::io::Vectors;
-use super::{
-    Target, answer, answer_int, failure, is_nonblocking, park_for, park_until_ready,
-    socket_deadline,
-};
+use super::{Target, answer, answer_int, failure, is_nonblocking, park_for, socket_deadline};
 use crate::blocking::in_call;
 use crate::g::G;
 use crate::netpoll::{self, Direction};
@@ -375,20 +372,37 @@ pub unsafe extern "C" fn accept4(
         None => call(fd),
         // The kernel refuses these whether there is a connection or not.
         Some(_) if !may_accept(fd, flags) => call(fd),
-        Some(g) => {
-            let target = Target::new(fd);
-            let deadline = socket_deadline(fd, Direction::Read);
-            match park_until_ready(g, &target, Direction::Read, deadline) {
-                Some(outcome) => outcome,
-                // Another goroutine may have taken the connection: then this waits in the kernel.
-                None => in_call(|| call(target.fd())),
-            }
-        }
+        Some(g) => accept_parking(g, fd, call),
     };
     if result >= 0 {
         netpoll::forget(result as c_int);
     }
     answer_int(result)
+}
+
+/// There is no per-call flag for `accept`, so it is called once there is a connection, and by one goroutine
+/// at a time (N5 of the netpoller). Only another process, or a foreign thread, can be quicker; then this
+/// waits in the kernel.
+fn accept_parking(g: &'static G, fd: c_int, call: impl Fn(c_int) -> isize) -> isize {
+    let target = Target::new(fd);
+    let deadline = socket_deadline(fd, Direction::Read);
+    loop {
+        let fd = target.fd();
+        let observed = netpoll::observe(fd, Direction::Read);
+        let turn = netpoll::take_turn(fd);
+        if turn.is_some() && call::poll_now(fd, libc::POLLIN) != 0 {
+            return in_call(|| call(fd));
+        }
+        if is_nonblocking(fd) {
+            return call(fd);
+        }
+        drop(turn);
+        match park_for(g, &target, Direction::Read, observed, deadline) {
+            None => {}
+            Some(super::UNPOLLABLE) => return in_call(|| call(fd)),
+            Some(outcome) => return outcome,
+        }
+    }
 }
 
 /// `accept(2)`.
