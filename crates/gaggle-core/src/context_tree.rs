@@ -331,6 +331,8 @@ impl<R: Runtime> Node<R> {
         let place = match self.add(Branch::Interrupt(Arc::clone(&under.interrupt))) {
             Ok(number) => Some(number),
             Err((outcome, _)) => {
+                // As in `end`, which may not have come to it yet: first the channel, then the interrupt.
+                self.closer.close();
                 under.interrupt.end::<R>(outcome.error);
                 None
             }

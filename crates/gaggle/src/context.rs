@@ -313,14 +313,20 @@ impl Context {
     /// - the waits of this crate, on every backend. Channels answer the error that they have
     ///   ([`RecvError`](crate::chan::RecvError), or that the time is over),
     ///   [`JoinHandle::join`](crate::JoinHandle::join) answers a [`ContextError`],
-    ///   [`time::sleep`](crate::time::sleep) returns early. Those that have no error to answer (a
-    ///   `select!` without `default`, a semaphore's `acquire`, [`park`](crate::park)) panic;
+    ///   [`time::sleep`](crate::time::sleep) returns early, and the forms of locks and condition variables
+    ///   that have a time-out or a context end as at their own. Those that have no error to answer panic: a
+    ///   `select!` without `default`, a plain `lock`, a semaphore's `acquire`, [`park`](crate::park);
     /// - on the green backend also std's and other libraries' waits for sockets, pipes and other
     ///   descriptors (reading, writing, accepting, connecting, `poll` and its relatives, a child's end):
     ///   they answer an [`io::Error`](std::io::Error) of the kind
     ///   [`TimedOut`](std::io::ErrorKind::TimedOut) at a deadline, and ECANCELED ("operation canceled")
     ///   after a cancellation; and sleeps, which return early. On the threads backend they wait on, and
     ///   `f` has to look at [`Context::err`].
+    ///
+    /// Callers of std that take every error for a bug panic then:
+    /// [`Command::output`](std::process::Command::output) and
+    /// [`Child::wait_with_output`](std::process::Child::wait_with_output) while they read, `spawn` with a
+    /// `pre_exec`.
     ///
     /// Locks, condition variables and joins of std and of other libraries, name lookups, and files wait
     /// on everywhere. Goroutines that `f` starts do not run under the context. Runs may be nested: the

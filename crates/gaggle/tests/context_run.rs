@@ -3,7 +3,7 @@
 use gaggle::chan::{RecvTimeoutError, bounded, unbuffered};
 use gaggle::context::{ContextError, background};
 use gaggle::select;
-use gaggle::sync::Semaphore;
+use gaggle::sync::{Condvar, Mutex, RwLock, Semaphore};
 use gaggle::time::{Ticker, TimedOut, Timer, sleep, timeout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
@@ -155,13 +155,35 @@ fn waits_without_an_error_panic() {
 
 #[test]
 fn select_takes_its_done_arm_before_it_panics() {
-    for _ in 0..100 {
+    for _ in 0..200 {
+        let (context, cancel) = background().with_cancel();
+        let (_sender, receiver) = unbuffered::<u32>();
+        let canceler = gaggle::go(move || cancel.cancel());
+        // The end may come before the run, in it, or while the select begins to wait.
+        context.run(|| {
+            select! {
+                recv(receiver) -> _ => unreachable!(),
+                done(context) => {}
+            }
+        });
+        canceler.join().unwrap();
+    }
+}
+
+#[test]
+fn select_takes_the_done_arm_of_a_context_below_before_it_panics() {
+    for _ in 0..200 {
         let (parent, cancel) = background().with_cancel();
         let (child, _keep) = parent.with_cancel();
         let (_sender, receiver) = unbuffered::<u32>();
-        let canceler = gaggle::go(move || cancel.cancel());
-        // The context of the run is ended before the child, and yet the arm is served.
+        let (began_sender, began) = bounded(1);
+        let canceler = gaggle::go(move || {
+            began.recv().unwrap();
+            cancel.cancel();
+        });
+        // The context of the run ends before the child, and yet the arm is served.
         parent.run(|| {
+            began_sender.send(()).unwrap();
             select! {
                 recv(receiver) -> _ => unreachable!(),
                 done(child) => {}
@@ -336,4 +358,34 @@ fn timeout_ends_the_wait_and_answers_timed_out() {
         timeout(LATE, || timeout(limit, || receiver.recv())),
         Ok(Err(TimedOut))
     );
+}
+
+#[test]
+fn locks_that_can_answer_an_error_end() {
+    let ended = ended_by_cancel(|| {
+        let (mutex, lock) = (Mutex::new(()), RwLock::new(()));
+        let (_one, _other) = (mutex.lock(), lock.write());
+        let (later, _keep) = background().with_cancel();
+        [
+            mutex.lock_timeout(LATE).is_none(),
+            mutex.lock_context(&later).err() == Some(ContextError::Canceled),
+            lock.read_timeout(LATE).is_none(),
+            lock.write_timeout(LATE).is_none(),
+            lock.read_context(&later).is_err(),
+            // Given up, so that those behind are not kept out.
+            later.err().is_none(),
+        ]
+    });
+    assert_eq!(ended, [[true; 6]; 2]);
+}
+
+#[test]
+fn timed_wait_for_a_condition_ends_with_the_mutex_held() {
+    let ended = ended_by_cancel(|| {
+        let (mutex, changed) = (Mutex::new(7), Condvar::new());
+        let mut guard = mutex.lock();
+        let notified = changed.wait_timeout(&mut guard, LATE);
+        (notified, *guard, mutex.is_locked())
+    });
+    assert_eq!(ended, [(false, 7, true); 2]);
 }
