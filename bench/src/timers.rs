@@ -13,32 +13,40 @@ const FAR: Duration = Duration::from_secs(3600);
 const LEAD: Duration = Duration::from_secs(2);
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// Arms N timers an hour ahead, then stops them all.
+/// Arms N timers an hour ahead, then stops them all: functions to be run, or by the variant `newtimer`
+/// timers to receive from.
 pub fn stop(options: &Options) -> Option<Report> {
-    options.default_only()?;
-    let count = options.size();
+    let delay = |index: u64| FAR + Duration::from_micros(index);
+    match options.variant.as_str() {
+        "default" => Some(arm_and_stop(
+            options.size(),
+            |index| gaggle::time::after_func(delay(index), || unreachable!("it is stopped before")),
+            gaggle::time::AfterFunc::stop,
+        )),
+        "newtimer" => Some(arm_and_stop(
+            options.size(),
+            |index| gaggle::time::Timer::new(delay(index)),
+            gaggle::time::Timer::stop,
+        )),
+        _ => None,
+    }
+}
+
+fn arm_and_stop<T>(count: u64, arm: impl Fn(u64) -> T, stop: fn(&T) -> bool) -> Report {
     let before = figures::rss_bytes();
     let begin = Instant::now();
-    let timers: Vec<_> = (0..count)
-        .map(|index| {
-            gaggle::time::after_func(FAR + Duration::from_micros(index), || {
-                unreachable!("it is stopped before")
-            })
-        })
-        .collect();
+    let timers: Vec<T> = (0..count).map(arm).collect();
     let created = begin.elapsed();
     let bytes = figures::rss_bytes().saturating_sub(before);
     let begin_stop = Instant::now();
-    let stopped: u64 = timers.iter().map(|timer| u64::from(timer.stop())).sum();
+    let stopped: u64 = timers.iter().map(|timer| u64::from(stop(timer))).sum();
     let stop = begin_stop.elapsed();
     assert_eq!(stopped, count, "no timer fired");
     let each = |time: Duration| time.as_secs_f64() * 1e9 / count as f64;
-    Some(
-        Report::of_operations(count, created + stop)
-            .with("create_ns", each(created))
-            .with("stop_ns", each(stop))
-            .with("rss_bytes_per_unit", bytes as f64 / count as f64),
-    )
+    Report::of_operations(count, created + stop)
+        .with("create_ns", each(created))
+        .with("stop_ns", each(stop))
+        .with("rss_bytes_per_unit", bytes as f64 / count as f64)
 }
 
 /// N sleeping tasks, or by the variant `after_func` N timers, all due within one second.

@@ -210,7 +210,7 @@ impl<R: Runtime> Node<R> {
             state.timer = Some(timer);
         } else {
             drop(state);
-            drop(R::timer_stop(&timer));
+            R::timer_stop(&timer);
         }
     }
 
@@ -270,7 +270,7 @@ impl<R: Runtime> Node<R> {
         drop(state);
         self.closer.close();
         if let Some(timer) = timer {
-            drop(R::timer_stop(&timer));
+            R::timer_stop(&timer);
         }
         for branch in branches.places.into_iter().flatten() {
             match branch {
@@ -351,7 +351,7 @@ impl<R: Runtime> Node<R> {
     /// N3; answers the parent.
     fn leave(&mut self) -> Option<Arc<Node<R>>> {
         if let Some(timer) = self.state.value_mut().timer.take() {
-            drop(R::timer_stop(&timer));
+            R::timer_stop(&timer);
         }
         let (parent, number) = self.parent.take()?;
         if let Some(&number) = number.get()

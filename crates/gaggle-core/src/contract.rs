@@ -212,9 +212,12 @@ pub trait Runtime: Sized + 'static {
     /// Runs `entry` in a goroutine of its own at `deadline`, unless stopped before.
     fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> Self::Timer;
 
-    /// Stops a timer and hands back what it would have started; `None`: it has fired, or was stopped
-    /// before.
-    fn timer_stop(timer: &Self::Timer) -> Option<(SpawnOptions, Entry)>;
+    /// Stops a timer. `true`: its entry will never run and has been dropped. `false`: it has fired,
+    /// or was stopped before.
+    fn timer_stop(timer: &Self::Timer) -> bool;
+
+    /// Moves a timer to another deadline. `false`: it has fired, or was stopped, and nothing changes.
+    fn timer_reset(timer: &Self::Timer, deadline: Nanos) -> bool;
 
     /// How many goroutines exist: started or waiting to start, and not ended.
     fn task_count() -> usize;

@@ -220,6 +220,40 @@ impl<N: TimerNode> TimerHeap<N> {
         true
     }
 
+    /// Whether no entry is below `node`'s, so that taking it out is a matter of one or two moves. As three
+    /// of four entries are.
+    ///
+    /// # Safety
+    /// `node` is live and in this heap.
+    pub unsafe fn is_leaf(&self, node: NonNull<N>) -> bool {
+        // SAFETY: the caller says that the node is live and that the lock covers its index.
+        let index = unsafe { index_of(node) }.get();
+        u64::from(index) * u64::from(ARITY) + 1 >= u64::from(self.len)
+    }
+
+    /// Takes out all nodes for which `keep` says no, in a time that grows with the length of the heap
+    /// only. The nodes stay live during the call.
+    ///
+    /// Source: Floyd, "Algorithm 245: Treesort" (1964), for the second half.
+    pub fn retain(&mut self, mut keep: impl FnMut(NonNull<N>) -> bool) {
+        let mut kept = 0;
+        for index in 0..self.len {
+            let entry = self.entry(index);
+            if keep(entry.node) {
+                self.set_entry(kept, entry);
+                kept += 1;
+            } else {
+                // SAFETY: H3: until this moment the node was in the heap, and it stays live.
+                unsafe { index_of(entry.node) }.set(NOT_IN_HEAP);
+            }
+        }
+        self.len = kept;
+        // Those that have children, from the last one on.
+        for parent in (0..kept.saturating_add(ARITY - 2) / ARITY).rev() {
+            self.sift_down(parent, self.entry(parent));
+        }
+    }
+
     /// Takes the entry at `index` out and puts the last one in its place.
     fn take_out(&mut self, index: u32) {
         let out = self.entry(index);

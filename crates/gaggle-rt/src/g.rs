@@ -20,12 +20,12 @@ use crate::lock::Lock;
 use crate::m::M;
 use crate::slot::Slot;
 use crate::thread_tls::Destructor;
+use crate::timers::{Kind, Node};
 use gaggle_core::contract::{Entry, SpawnOptions, WaitReason};
 use gaggle_core::injector::{Batch, Link};
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::stack_claim::StackClaim;
 use gaggle_core::task::Task;
-use gaggle_core::timer_heap::TimerNode;
 use gaggle_sys::arch;
 use gaggle_sys::stack::map;
 use std::cell::Cell;
@@ -41,15 +41,6 @@ pub const KIND_GOROUTINE: u8 = 1;
 
 /// [`G::timed_wait`] of a goroutine that waits for no deadline; no wait has this number (T1).
 pub const NO_WAIT: u64 = u64::MAX;
-
-/// The wait that a goroutine's timer would end, and its place in a timer heap.
-#[derive(Debug)]
-pub struct GTimer {
-    /// Place in the heap; `u32::MAX` when in none. Under the heap's lock.
-    pub index: Cell<u32>,
-    /// Whose heap it is or was in; changed under that heap's lock (M3 of [`crate::timers`]).
-    pub processor: AtomicU32,
-}
 
 /// A goroutine's number, which others may read at any time (G4).
 #[derive(Debug)]
@@ -157,8 +148,8 @@ pub struct G {
     pub slot: Cell<Option<&'static Slot>>,
     /// Destructors of its thread-local variables, the last registered first.
     pub destructors: Cell<*mut Destructor>,
-    /// The timer of its current wait; the ticket that the timer claims is taken from the heap entry.
-    pub timer: GTimer,
+    /// The timer of its current wait.
+    pub timer: Node,
     /// The number of the current wait with a deadline, or [`NO_WAIT`]. Under the heap's lock.
     pub timed_wait: Cell<u64>,
     /// Its name, if it was given one.
@@ -215,14 +206,6 @@ unsafe impl Link for G {
     unsafe fn next(this: NonNull<Self>) -> *const Cell<Option<NonNull<Self>>> {
         // SAFETY: the caller says that `this` is live.
         unsafe { &raw const (*this.as_ptr()).next }
-    }
-}
-
-// SAFETY: as for `Link`; the index is touched only under the heap's lock.
-unsafe impl TimerNode for G {
-    unsafe fn index_cell(this: NonNull<Self>) -> *const Cell<u32> {
-        // SAFETY: the caller says that `this` is live.
-        unsafe { &raw const (*this.as_ptr()).timer.index }
     }
 }
 
@@ -455,10 +438,7 @@ fn blank() -> G {
         entry: Cell::new(None),
         slot: Cell::new(None),
         destructors: Cell::new(null_mut()),
-        timer: GTimer {
-            index: Cell::new(u32::MAX),
-            processor: AtomicU32::new(0),
-        },
+        timer: Node::new(Kind::Wait),
         timed_wait: Cell::new(NO_WAIT),
         name: Cell::new(None),
         location: Cell::new(None),

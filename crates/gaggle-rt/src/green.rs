@@ -1,9 +1,11 @@
 //! The contract between Gaggle and its backends, kept by this one.
 
+use crate::delayed::{Start, Timer};
 use crate::foreign::Foreign;
 use crate::g::{G, KIND_GOROUTINE};
 use crate::lock::Lock;
 use crate::p;
+use crate::timers;
 use crate::{find_work, sched};
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::interrupt::Interrupt;
@@ -15,13 +17,6 @@ use std::io;
 /// The green backend.
 #[derive(Clone, Copy, Debug)]
 pub struct Green;
-
-/// A goroutine that a timer will start.
-#[derive(Debug)]
-pub struct Timer {
-    g: &'static G,
-    ticket: Ticket<Green>,
-}
 
 thread_local! {
     static RANDOM: Cell<u64> = const { Cell::new(0) };
@@ -128,25 +123,24 @@ impl Runtime for Green {
     }
 
     fn timer_start(deadline: Nanos, options: SpawnOptions, entry: Entry) -> Timer {
-        let g = sched::new_goroutine(options, entry).unwrap_or_else(|error| {
-            crate::fatal(format_args!("no memory for a timer: {error}"));
-        });
-        g.wait.begin(WaitReason::Timer);
-        let ticket = Ticket::of(g.as_task());
+        let start = Start::new(options, entry);
         let _section = crate::preempt::Section::enter();
         let p = sched::current().and_then(|g| g.machine().p());
         let p = p.unwrap_or_else(|| p::at(0));
-        if p.timers.add(p.number, g, ticket, deadline) {
+        let (timer, is_first) = p.timers.start(p.number, start, deadline);
+        if is_first {
             find_work::timer_added(deadline);
         }
-        Timer { g, ticket }
+        timer
     }
 
-    fn timer_stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
-        timer.ticket.claim(0)?.into_task();
-        // The claim made this thread the holder of a goroutine that never ran.
-        crate::timers::remove(timer.g);
-        Some(sched::discard(timer.g))
+    fn timer_stop(timer: &Timer) -> bool {
+        // Dropped here, behind the lock: that runs code of the user.
+        timers::stop(timer).is_some()
+    }
+
+    fn timer_reset(timer: &Timer, deadline: Nanos) -> bool {
+        timers::reset(timer, deadline)
     }
 
     fn task_count() -> usize {

@@ -10,6 +10,7 @@ mod blocking;
 mod borrow;
 mod deadlock;
 mod debugger;
+mod delayed;
 mod dump;
 mod find_work;
 mod foreign;
@@ -41,7 +42,8 @@ mod trace;
 mod watermark;
 
 pub use borrow::with_machine_storage;
-pub use green::{Green, Timer};
+pub use delayed::Timer;
+pub use green::Green;
 pub use lock::Lock;
 pub use self_check::Refusal;
 
@@ -162,6 +164,11 @@ pub fn switch_preemption_off() {
 /// How many OS threads run goroutines, or are kept for that.
 pub fn machines() -> usize {
     m::count() as usize
+}
+
+/// How many goroutines timers are to start.
+pub fn pending_timers() -> usize {
+    timers::pending()
 }
 
 /// How many goroutines were ever created.

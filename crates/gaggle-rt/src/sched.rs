@@ -488,24 +488,6 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
     Ok(g)
 }
 
-/// Takes back a goroutine that never started, and hands out what it was to run.
-pub fn discard(g: &'static G) -> (SpawnOptions, Entry) {
-    hold::end(g);
-    let options = SpawnOptions {
-        name: g.name.take(),
-        stack_bytes: g.stack_is_given.get().then(|| 1 << g.stack_class.get()),
-        location: g.location.get().expect("`prepare` has set it"),
-    };
-    let entry = g.entry.take().expect("it has not started");
-    LIVE.fetch_sub(1, Ordering::Relaxed);
-    let _section = Section::enter();
-    match holder() {
-        Some((p, _)) => p.keep_record(g),
-        None => g::put_one(g),
-    }
-    (options, entry)
-}
-
 /// A goroutine's first frame.
 unsafe extern "C" fn goroutine_main(argument: *mut (), left: *mut ()) -> ! {
     // SAFETY: carried by the switch that came here.

@@ -105,7 +105,11 @@ impl Runtime for Threads {
         timer::start(deadline, options, entry)
     }
 
-    fn timer_stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
+    fn timer_reset(timer: &Timer, deadline: Nanos) -> bool {
+        timer::reset(timer, deadline)
+    }
+
+    fn timer_stop(timer: &Timer) -> bool {
         timer::stop(timer)
     }
 

@@ -10,6 +10,7 @@
 use crate::goroutine;
 use gaggle_core::contract::{Body, Entry, Nanos, Runtime, SpawnOptions};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,17 @@ type Key = (Nanos, u64);
 /// A timer that was started.
 #[derive(Debug)]
 pub struct Timer {
-    key: Key,
+    /// Its key's halves; the first changes under the lock of [`TIMERS`].
+    deadline: AtomicU64,
+    number: u64,
+}
+
+impl Timer {
+    /// Its key; the caller holds the lock.
+    fn key(&self) -> Key {
+        // Relaxed: under the lock.
+        (self.deadline.load(Ordering::Relaxed), self.number)
+    }
 }
 
 /// What a timer starts.
@@ -72,24 +83,43 @@ pub(crate) fn start(deadline: Nanos, mut options: SpawnOptions, entry: Entry) ->
         }
     }
     timers.last_number += 1;
-    let key = (deadline, timers.last_number);
-    timers.pending.insert(key, Pending { options, entry });
-    if timers
-        .pending
-        .first_key_value()
-        .is_some_and(|(first, _)| *first == key)
-    {
-        EARLIER.notify_one();
+    let number = timers.last_number;
+    timers.insert((deadline, number), Pending { options, entry });
+    Timer {
+        deadline: AtomicU64::new(deadline),
+        number,
     }
-    Timer { key }
+}
+
+impl Timers {
+    fn insert(&mut self, key: Key, pending: Pending) {
+        self.pending.insert(key, pending);
+        let first = self.pending.first_key_value();
+        if first.is_some_and(|(first, _)| *first == key) {
+            EARLIER.notify_one();
+        }
+    }
 }
 
 /// [`Runtime::timer_stop`].
-///
-/// The entry goes to the caller, so that it is dropped, which runs code of the user, behind the lock (W3).
-pub(crate) fn stop(timer: &Timer) -> Option<(SpawnOptions, Entry)> {
-    let stopped = timers().pending.remove(&timer.key)?;
-    Some((stopped.options, stopped.entry))
+pub(crate) fn stop(timer: &Timer) -> bool {
+    let mut timers = timers();
+    let stopped = timers.pending.remove(&timer.key());
+    drop(timers);
+    // The entry is dropped here, after the lock: dropping it runs code of the user (W3).
+    stopped.is_some()
+}
+
+/// [`Runtime::timer_reset`].
+pub(crate) fn reset(timer: &Timer, deadline: Nanos) -> bool {
+    let mut timers = timers();
+    let Some(pending) = timers.pending.remove(&timer.key()) else {
+        return false;
+    };
+    // Relaxed: under the lock.
+    timer.deadline.store(deadline, Ordering::Relaxed);
+    timers.insert(timer.key(), pending);
+    true
 }
 
 /// The timer thread.

@@ -268,7 +268,8 @@ pub(crate) const fn unlocked() -> <Dispatch as Runtime>::Lock {
 pub(crate) enum AnyTimer {
     #[cfg(green)]
     Green(<Green as Runtime>::Timer),
-    Threads(<Threads as Runtime>::Timer),
+    /// In a box: the other one, of which there may be a million, is then two words.
+    Threads(Box<<Threads as Runtime>::Timer>),
 }
 
 impl Runtime for Dispatch {
@@ -351,11 +352,19 @@ impl Runtime for Dispatch {
         match backend() {
             #[cfg(green)]
             Backend::Green => AnyTimer::Green(Green::timer_start(deadline, options, entry)),
-            _ => AnyTimer::Threads(Threads::timer_start(deadline, options, entry)),
+            _ => AnyTimer::Threads(Box::new(Threads::timer_start(deadline, options, entry))),
         }
     }
 
-    fn timer_stop(timer: &AnyTimer) -> Option<(SpawnOptions, Entry)> {
+    fn timer_reset(timer: &AnyTimer, deadline: Nanos) -> bool {
+        match timer {
+            #[cfg(green)]
+            AnyTimer::Green(timer) => Green::timer_reset(timer, deadline),
+            AnyTimer::Threads(timer) => Threads::timer_reset(timer, deadline),
+        }
+    }
+
+    fn timer_stop(timer: &AnyTimer) -> bool {
         match timer {
             #[cfg(green)]
             AnyTimer::Green(timer) => Green::timer_stop(timer),
@@ -490,6 +499,7 @@ pub(crate) fn figures() -> crate::testing::Figures {
             migrations: gaggle_rt::migrations(),
             hand_offs: gaggle_rt::hand_offs(),
             machines: gaggle_rt::machines(),
+            pending_timers: gaggle_rt::pending_timers(),
         },
         _ => crate::testing::Figures::default(),
     }

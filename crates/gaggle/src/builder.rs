@@ -1,6 +1,7 @@
 //! Starting goroutines: [`go`], and [`Builder`] for those with a name or a stack of another size.
 
 use crate::backend::Dispatch;
+use crate::family::Membership;
 use crate::goroutine::{Ending, Goroutine};
 use crate::join::{JoinHandle, Joiner, Packet};
 use crate::scope::{Scope, ScopeData, ScopedJoinHandle};
@@ -211,5 +212,38 @@ where
             crate::panics::uncaught();
         }
         packet.put(result);
+    }
+}
+
+/// As [`entry`], of a function that a timer or the end of a context may start: what a goroutine has
+/// besides its function is made when it begins.
+pub(crate) fn entry_for_later<F>(f: F, started_at: &'static Location<'static>) -> Entry
+where
+    F: FnOnce() + Send + 'static,
+{
+    Box::new(Later {
+        membership: Membership::of_child(started_at),
+        task: None,
+        f: Some(f),
+    })
+}
+
+/// A function that may be started later. A million of these may wait, so there is not much to one.
+struct Later<F> {
+    membership: Option<Box<Membership>>,
+    /// Kept until the goroutine has ended.
+    task: Option<Box<Task<F, ()>>>,
+    f: Option<F>,
+}
+
+impl<F: FnOnce() + Send> Body for Later<F> {
+    fn run(&mut self) {
+        let membership = self.membership.take();
+        let task = Task {
+            f: self.f.take(),
+            packet: Some(Arc::new(Packet::new(None))),
+            ending: Ending::new(Goroutine::new(None), None).of(membership),
+        };
+        self.task.insert(Box::new(task)).run();
     }
 }

@@ -23,10 +23,8 @@
 //! here dropping the [`Cancel`] cancels.
 
 use crate::backend::Dispatch;
-use crate::builder::entry;
+use crate::builder::entry_for_later;
 use crate::chan::{Never, Receiver, deadline_at};
-use crate::goroutine::{Ending, Goroutine};
-use crate::join::Packet;
 use gaggle_core::context as core_context;
 use gaggle_core::contract::{Nanos, SpawnOptions};
 use std::any::Any;
@@ -300,8 +298,7 @@ impl Context {
         F: FnOnce() + Send + 'static,
     {
         let options = options();
-        let ending = Ending::new(Goroutine::new(None), None).belongs(options.location);
-        let entry = entry(f, Arc::new(Packet::new(None)), ending);
+        let entry = entry_for_later(f, options.location);
         AfterFunc(self.inner.after_func(options, entry))
     }
 

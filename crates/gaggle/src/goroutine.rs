@@ -124,15 +124,15 @@ impl Ending {
         }
     }
 
-    /// Makes the goroutine a member of the caller's family, if that is in one, from when it begins.
-    pub(crate) fn belongs(mut self, started_at: &'static Location<'static>) -> Self {
-        self.membership = Membership::of_child(started_at);
+    /// Makes the goroutine a member of a family, if it was given one, from when it begins.
+    pub(crate) fn of(mut self, membership: Option<Box<Membership>>) -> Self {
+        self.membership = membership;
         self
     }
 
-    /// As [`Ending::belongs`], from now on.
+    /// Makes the goroutine a member of the caller's family, if that is in one, from now on.
     pub(crate) fn belongs_now(self, started_at: &'static Location<'static>) -> Self {
-        let mut own = self.belongs(started_at);
+        let mut own = self.of(Membership::of_child(started_at));
         if let Some(membership) = &mut own.membership {
             membership.enter(&own.goroutine);
         }

@@ -283,6 +283,8 @@ pub struct Figures {
     pub hand_offs: u64,
     /// OS threads that run goroutines, or are kept for that.
     pub machines: usize,
+    /// How many goroutines timers are to start; it comes down when they are stopped.
+    pub pending_timers: usize,
 }
 
 /// Reads the figures.

@@ -4,18 +4,15 @@
 //! threads.
 
 use crate::backend::{AnyTimer, Dispatch};
-use crate::builder::entry;
+use crate::builder::entry_for_later;
 use crate::chan::{Receiver, instant_before};
 use crate::context::background;
-use crate::goroutine::{Ending, Goroutine};
-use crate::join::Packet;
 use gaggle_core::chan::Clock;
 use gaggle_core::contract::{NEVER, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::interrupt;
 use gaggle_core::task::Ticket;
 use std::fmt;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The point of the runtime's clock that lies `timeout` after now; later than it can tell: never.
@@ -49,8 +46,7 @@ pub fn sleep(duration: Duration) {
 ///
 /// Dropping it does not stop it.
 pub struct AfterFunc {
-    /// std's lock, since a reset may allocate; nothing of the user's runs under it.
-    timer: Mutex<AnyTimer>,
+    timer: AnyTimer,
 }
 
 impl AfterFunc {
@@ -65,9 +61,7 @@ impl AfterFunc {
     /// assert!(!timer.stop());
     /// ```
     pub fn stop(&self) -> bool {
-        let stopped = Dispatch::timer_stop(&self.lock());
-        // Behind the lock: dropping the function runs code of the user.
-        stopped.is_some()
+        Dispatch::timer_stop(&self.timer)
     }
 
     /// Lets the function run when `delay` has passed from now, instead of at its old time. `false`: it
@@ -85,18 +79,7 @@ impl AfterFunc {
     /// assert!(!timer.reset(late), "it has run");
     /// ```
     pub fn reset(&self, delay: Duration) -> bool {
-        let mut timer = self.lock();
-        match Dispatch::timer_stop(&timer) {
-            Some((options, entry)) => {
-                *timer = Dispatch::timer_start(deadline_after(delay), options, entry);
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, AnyTimer> {
-        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
+        Dispatch::timer_reset(&self.timer, deadline_after(delay))
     }
 }
 
@@ -130,11 +113,9 @@ where
         stack_bytes: None,
         location: Location::caller(),
     };
-    let ending = Ending::new(Goroutine::new(None), None).belongs(options.location);
-    let entry = entry(f, Arc::new(Packet::new(None)), ending);
-    let timer = Dispatch::timer_start(deadline_after(delay), options, entry);
+    let entry = entry_for_later(f, options.location);
     AfterFunc {
-        timer: Mutex::new(timer),
+        timer: Dispatch::timer_start(deadline_after(delay), options, entry),
     }
 }
 

@@ -125,6 +125,8 @@ enum Operation {
     PopDue(Nanos),
     /// Removes this node, in the heap or not.
     Remove(usize),
+    /// Keeps those whose number has none of these bits.
+    Retain(usize),
 }
 
 const NODES: usize = 64;
@@ -135,6 +137,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => deadline.clone().prop_map(Operation::Push),
         2 => deadline.prop_map(Operation::PopDue),
         2 => (0..NODES).prop_map(Operation::Remove),
+        1 => (0..NODES).prop_map(Operation::Retain),
     ];
     prop::collection::vec(operation, 0..300)
 }
@@ -186,6 +189,22 @@ proptest! {
                         forget(&mut model, deadline);
                     }
                 }
+                Operation::Retain(bits) => {
+                    let number_of = |node| nodes.iter().position(|n| NonNull::from(n) == node);
+                    fixture.heap.retain(|node| number_of(node).expect("one of these") & bits == 0);
+                    for number in (0..NODES).filter(|number| number & bits != 0) {
+                        prop_assert_eq!(nodes[number].index.get(), NOT_IN_HEAP);
+                        if let Some(deadline) = deadlines[number].take() {
+                            forget(&mut model, deadline);
+                        }
+                    }
+                }
+            }
+            for node in nodes.iter().filter(|node| node.index.get() != NOT_IN_HEAP) {
+                // SAFETY: the node is in the heap.
+                let is_leaf = unsafe { fixture.heap.is_leaf(NonNull::from(node)) };
+                let first_below = node.index.get() * ARITY + 1;
+                prop_assert_eq!(is_leaf, first_below as usize >= fixture.heap.len());
             }
             fixture.check();
             prop_assert_eq!(fixture.heap.len(), model.values().sum::<usize>());

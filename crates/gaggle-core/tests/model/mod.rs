@@ -180,7 +180,11 @@ impl Runtime for Model {
         unreachable!("no algorithm tested on the model starts a timer")
     }
 
-    fn timer_stop(_timer: &()) -> Option<(SpawnOptions, Entry)> {
+    fn timer_reset(_timer: &(), _deadline: Nanos) -> bool {
+        unreachable!("no algorithm tested on the model starts a timer")
+    }
+
+    fn timer_stop(_timer: &()) -> bool {
         unreachable!("no algorithm tested on the model starts a timer")
     }
 

@@ -308,7 +308,20 @@ fn timer_runs_its_entry_in_a_goroutine_after_its_deadline() {
         let timer = Backend::timer_start(deadline, options(), entry);
         let (now, id) = receiver.recv().unwrap();
         assert!(now >= deadline && id.is_some());
-        assert!(Backend::timer_stop(&timer).is_none());
+        assert!(!Backend::timer_stop(&timer));
+    });
+}
+
+#[test]
+fn timer_that_is_reset_comes_at_its_new_time() {
+    everywhere(|| {
+        let (sender, receiver) = mpsc::channel();
+        let send = entry(move || sender.send(Backend::now()).unwrap());
+        let timer = Backend::timer_start(NEVER - 1, options(), send);
+        let deadline = Backend::now() + 2 * MILLISECOND;
+        assert!(Backend::timer_reset(&timer, deadline));
+        assert!(receiver.recv().unwrap() >= deadline);
+        assert!(!Backend::timer_reset(&timer, 0) && !Backend::timer_stop(&timer));
     });
 }
 
@@ -318,13 +331,13 @@ fn timer_that_never_comes_can_be_stopped_once() {
         let value = Arc::new(());
         let kept = Arc::clone(&value);
         let timer = Backend::timer_start(NEVER, options(), entry(move || drop(kept)));
-        assert!(Backend::timer_stop(&timer).is_some());
+        assert!(Backend::timer_stop(&timer));
         assert_eq!(
             Arc::strong_count(&value),
             1,
             "a stopped timer drops its entry"
         );
-        assert!(Backend::timer_stop(&timer).is_none());
+        assert!(!Backend::timer_stop(&timer));
     });
 }
 
