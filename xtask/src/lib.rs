@@ -3,7 +3,7 @@
 //! - [`tidy`] keeps the rules that no compiler knows: which crate may know which, where assembly and
 //!   system calls live, that every module says what it is, that documents link what exists.
 //! - [`ci`] runs everything that must hold before a change is accepted, step by step.
-//! - [`bench`] hands over to the harness that compares with the peers.
+//! - [`mod@bench`] hands over to the harness that compares with the peers.
 //! - [`cli`] reads the command line.
 
 #![forbid(unsafe_code)]

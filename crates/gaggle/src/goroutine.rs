@@ -8,10 +8,10 @@
 
 use crate::backend::Dispatch;
 use crate::family::{Family, Membership};
-use crate::parker::Parker;
+use crate::parker::Permits;
 use crate::scope::ScopeData;
 use gaggle_core::context::ContextError;
-use gaggle_core::contract::{Runtime, WaitReason};
+use gaggle_core::contract::{NEVER, Runtime, WaitReason};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::Location;
@@ -25,12 +25,15 @@ struct Shared {
     name: Option<Box<Arc<str>>>,
     /// 0: not known yet, or no goroutine.
     id: AtomicU64,
-    /// The permit of `park` and `unpark`.
-    parker: Parker,
+    /// [`PERMIT`] and [`END`].
+    permits: Permits<2>,
     has_ended: AtomicBool,
-    /// Given once, at the end; taken by the joiner.
-    end: Parker,
 }
+
+/// The permit of `park` and `unpark`.
+const PERMIT: usize = 0;
+/// Given once, at the end; taken by the joiner.
+const END: usize = 1;
 
 /// A handle to a goroutine, or to an OS thread that called [`current`]: cheap to clone, and usable
 /// after the goroutine has ended.
@@ -54,9 +57,8 @@ impl Goroutine {
             shared: Arc::new(Shared {
                 name: name.map(Box::new),
                 id: AtomicU64::new(0),
-                parker: Parker::new(),
+                permits: Permits::new(),
                 has_ended: AtomicBool::new(false),
-                end: Parker::new(),
             }),
         }
     }
@@ -89,7 +91,7 @@ impl Goroutine {
     /// sleeper.join().unwrap();
     /// ```
     pub fn unpark(&self) {
-        self.shared.parker.unpark();
+        self.shared.permits.give(PERMIT);
     }
 
     /// Whether it has ended (E1).
@@ -103,7 +105,8 @@ impl Goroutine {
     /// # Errors
     /// How a context that the task runs under ended first.
     pub(crate) fn await_end(&self) -> Result<(), ContextError> {
-        self.shared.end.park_for(WaitReason::Join)
+        let outcome = self.shared.permits.wait(END, NEVER, WaitReason::Join);
+        outcome.map_err(|ended| ended.expect("no deadline came"))
     }
 }
 
@@ -161,7 +164,7 @@ impl Drop for Ending {
         drop(self.membership.take());
         // Release: pairs with the Acquire in `has_ended`.
         shared.has_ended.store(true, Ordering::Release);
-        shared.end.unpark();
+        shared.permits.give(END);
         if let Some(scope) = self.scope.take() {
             scope.one_ended();
         }
@@ -261,7 +264,7 @@ pub fn yield_now() {
 /// ```
 #[track_caller]
 pub fn park() {
-    current().shared.parker.park();
+    current().shared.permits.park_at(PERMIT);
 }
 
 /// [`park`] for `timeout` at most, or until a context that it is called under
@@ -274,5 +277,9 @@ pub fn park() {
 /// ```
 pub fn park_timeout(timeout: Duration) -> bool {
     let deadline = crate::time::deadline_after(timeout);
-    current().shared.parker.park_until(deadline)
+    current()
+        .shared
+        .permits
+        .wait(PERMIT, deadline, WaitReason::Park)
+        .is_ok()
 }

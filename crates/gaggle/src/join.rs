@@ -1,10 +1,8 @@
 //! The way of a goroutine's result to whoever joins it.
 
-use crate::backend::Dispatch;
 use crate::goroutine::Goroutine;
 use crate::scope::ScopeData;
-use gaggle_core::contract::Runtime;
-use gaggle_core::lock::Lock;
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,30 +20,46 @@ pub(crate) fn unseen_panics() -> u64 {
 /// A result on its way. The goroutine and its handle own it together; whoever lets go last drops a
 /// result that nobody took.
 pub(crate) struct Packet<T> {
-    result: Lock<Option<thread::Result<T>>, <Dispatch as Runtime>::Lock>,
+    /// Written by the goroutine before it has ended, taken by the one joiner after (E1 of
+    /// `crate::goroutine`), or by the last owner.
+    result: UnsafeCell<Option<thread::Result<T>>>,
     scope: Option<Arc<ScopeData>>,
 }
+
+// SAFETY: the result goes from the goroutine to whoever joins or drops it, so `T` must be `Send`; no two
+// threads touch it at a time (see the field).
+unsafe impl<T: Send> Sync for Packet<T> {}
 
 impl<T> Packet<T> {
     pub(crate) fn new(scope: Option<Arc<ScopeData>>) -> Self {
         Packet {
-            result: Lock::new(None),
+            result: UnsafeCell::new(None),
             scope,
         }
     }
 
-    pub(crate) fn put(&self, result: thread::Result<T>) {
-        *self.result.lock() = Some(result);
+    /// Leaves the result.
+    ///
+    /// # Safety
+    /// Called once, by the goroutine, before it announces its end.
+    pub(crate) unsafe fn put(&self, result: thread::Result<T>) {
+        // SAFETY: nobody else touches it before the end is announced: see the field.
+        unsafe { *self.result.get() = Some(result) };
     }
 
-    fn take(&self) -> Option<thread::Result<T>> {
-        self.result.lock().take()
+    /// Takes the result.
+    ///
+    /// # Safety
+    /// Called by the joiner, after it has waited for the end.
+    unsafe fn take(&self) -> Option<thread::Result<T>> {
+        // SAFETY: the goroutine touches it no more, and the end that it announced makes it visible.
+        unsafe { (*self.result.get()).take() }
     }
 }
 
 impl<T> Drop for Packet<T> {
     fn drop(&mut self) {
-        let Some(result) = self.result.value_mut().take() else {
+        let Some(result) = self.result.get_mut().take() else {
             return;
         };
         if result.is_err() {
@@ -77,9 +91,9 @@ impl<T> Joiner<T> {
         if let Err(error) = self.goroutine.await_end() {
             return Err(Box::new(error));
         }
-        self.packet
-            .take()
-            .expect("a goroutine that has ended has left its result")
+        // SAFETY: it has ended, and this is its joiner, which joins once.
+        let result = unsafe { self.packet.take() };
+        result.expect("a goroutine that has ended has left its result")
     }
 }
 

@@ -1,8 +1,8 @@
-//! One permit that one task may wait for: the whole of `park` and `unpark`.
+//! Permits that one task may wait for: the whole of `park` and `unpark`.
 //!
 //! - A1: a permit given while nobody waits is kept; giving it twice is giving it once.
 //! - A2: nothing is readied while the lock is held.
-//! - A3: only the parker's owner waits on it, so there is one ticket at most.
+//! - A3: only a permit's owner waits for it, so there is one ticket at most.
 
 use crate::backend::Dispatch;
 use gaggle_core::context::ContextError;
@@ -11,69 +11,45 @@ use gaggle_core::interrupt;
 use gaggle_core::lock::Lock;
 use gaggle_core::task::Ticket;
 
-enum Permit {
-    /// Not given, and nobody waits.
-    None,
-    /// Given, and not yet taken.
-    Given,
-    /// The owner waits for it, or did so until its deadline.
-    Awaited(Ticket<Dispatch>),
+struct State<const N: usize> {
+    /// Who waits for each permit, or did so until its deadline.
+    awaited: [Option<Ticket<Dispatch>>; N],
+    given: [bool; N],
+}
+
+/// `N` permits, each with the one task that takes it. They share a lock, as every goroutine has two.
+pub(crate) struct Permits<const N: usize> {
+    state: Lock<State<N>, <Dispatch as Runtime>::Lock>,
 }
 
 /// A permit and the one task that takes it.
-pub(crate) struct Parker {
-    permit: Lock<Permit, <Dispatch as Runtime>::Lock>,
-}
+pub(crate) type Parker = Permits<1>;
 
-impl Parker {
+impl<const N: usize> Permits<N> {
     pub(crate) fn new() -> Self {
-        Parker {
-            permit: Lock::new(Permit::None),
+        Permits {
+            state: Lock::new(State {
+                awaited: [None; N],
+                given: [false; N],
+            }),
         }
     }
 
-    /// Waits for the permit and takes it, whatever becomes of the context that the task runs under.
-    pub(crate) fn park_to_the_end(&self, reason: WaitReason) {
-        let taken = interrupt::shielded::<Dispatch, _>(|| self.wait(NEVER, reason));
-        debug_assert!(taken.is_ok(), "no deadline came");
-    }
-
-    /// Waits for the permit and takes it.
-    ///
-    /// # Errors
-    /// How a context that the task runs under ended first.
-    pub(crate) fn park_for(&self, reason: WaitReason) -> Result<(), ContextError> {
-        let outcome = self.wait(NEVER, reason);
-        outcome.map_err(|ended| ended.expect("no deadline came"))
-    }
-
-    /// Waits for the permit and takes it.
-    ///
-    /// # Panics
-    /// When a context that the task runs under ends first.
-    #[track_caller]
-    pub(crate) fn park(&self) {
-        if let Err(error) = self.park_for(WaitReason::Park) {
-            interrupt::unwind(error);
-        }
-    }
-
-    /// Waits for the permit until `deadline`; `true`: it came and was taken.
-    pub(crate) fn park_until(&self, deadline: Nanos) -> bool {
-        self.wait(deadline, WaitReason::Park).is_ok()
-    }
-
-    /// The error is how a context ended, or none at the deadline.
-    fn wait(&self, deadline: Nanos, reason: WaitReason) -> Result<(), Option<ContextError>> {
-        let mut permit = self.permit.lock();
-        if matches!(*permit, Permit::Given) {
-            *permit = Permit::None;
+    /// Waits for a permit and takes it. The error is how a context ended, or none at the deadline.
+    pub(crate) fn wait(
+        &self,
+        permit: usize,
+        deadline: Nanos,
+        reason: WaitReason,
+    ) -> Result<(), Option<ContextError>> {
+        let mut state = self.state.lock();
+        if std::mem::take(&mut state.given[permit]) {
             return Ok(());
         }
         Dispatch::note_wait(reason);
         let ticket = Ticket::take();
-        *permit = Permit::Awaited(ticket);
-        drop(permit);
+        state.awaited[permit] = Some(ticket);
+        drop(state);
         let ended = interrupt::park(ticket, deadline);
         // After a time-out the dead ticket stays: whoever gives the permit fails to claim it and keeps
         // the permit (A1), and the next wait puts its own ticket in its place.
@@ -83,22 +59,55 @@ impl Parker {
         }
     }
 
-    /// Gives the permit (A1).
-    pub(crate) fn unpark(&self) {
-        let mut permit = self.permit.lock();
-        let claimed = match &*permit {
-            Permit::Given => return,
-            Permit::None => None,
-            Permit::Awaited(ticket) => ticket.claim(0),
-        };
-        match claimed {
+    /// Gives a permit (A1).
+    pub(crate) fn give(&self, permit: usize) {
+        let mut state = self.state.lock();
+        if state.given[permit] {
+            return;
+        }
+        let awaited = state.awaited[permit].take();
+        match awaited.and_then(|ticket| ticket.claim(0)) {
             Some(claimed) => {
-                *permit = Permit::None;
-                drop(permit);
+                drop(state);
                 claimed.ready();
             }
             // Nobody waits, or the deadline won.
-            None => *permit = Permit::Given,
+            None => state.given[permit] = true,
         }
+    }
+}
+
+impl<const N: usize> Permits<N> {
+    /// Waits for a permit and takes it, for [`crate::park`].
+    ///
+    /// # Panics
+    /// When a context that the task runs under ends first.
+    #[track_caller]
+    pub(crate) fn park_at(&self, permit: usize) {
+        if let Err(ended) = self.wait(permit, NEVER, WaitReason::Park) {
+            interrupt::unwind(ended.expect("no deadline came"));
+        }
+    }
+}
+
+impl Parker {
+    /// Waits for the permit and takes it, whatever becomes of the context that the task runs under.
+    pub(crate) fn park_to_the_end(&self, reason: WaitReason) {
+        let taken = interrupt::shielded::<Dispatch, _>(|| self.wait(0, NEVER, reason));
+        debug_assert!(taken.is_ok(), "no deadline came");
+    }
+
+    /// Waits for the permit and takes it.
+    ///
+    /// # Panics
+    /// When a context that the task runs under ends first.
+    #[track_caller]
+    pub(crate) fn park(&self) {
+        self.park_at(0);
+    }
+
+    /// Gives the permit (A1).
+    pub(crate) fn unpark(&self) {
+        self.give(0);
     }
 }
