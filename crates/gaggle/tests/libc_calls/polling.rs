@@ -492,9 +492,11 @@ fn poll_file(log: &mut Log) {
     // A mix of what can be watched and what cannot.
     let mut entries = [(file.as_raw_fd(), 0), (reader.as_raw_fd(), IN)];
     log.note("for a time", poll(&mut entries, 10));
+    // The writer stays open: its end would be told as well, as soon as it comes.
+    let to = writer.as_raw_fd();
     let helper = log.help(move || {
         let_it_block();
-        write(writer.as_raw_fd(), b"x")
+        write(to, b"x")
     });
     log.note("for ever", poll(&mut entries, -1));
     log.note("written", helper.join());
