@@ -22,6 +22,7 @@ const LEAST: Figures = Figures {
     migrations: 10_000,
     hand_offs: 1_000,
     machines: 0,
+    pending_timers: 0,
 };
 
 /// A goroutine that repeats one kind of round.
