@@ -409,3 +409,34 @@ fn processor_that_runs_a_goroutine_is_asked_of_the_kernel() {
         }
     });
 }
+
+#[test]
+fn thread_gets_a_lock_that_goroutines_never_stop_wanting() {
+    let name = "thread_gets_a_lock_that_goroutines_never_stop_wanting";
+    with_processors(name, "2", || {
+        let lock = Arc::new(Mutex::new(0u64));
+        let stop = Arc::new(AtomicBool::new(false));
+        let hold = |lock: &Mutex<u64>| {
+            let mut count = lock.lock().expect("nobody panics with it");
+            *count += 1;
+            // Long enough that the others queue up.
+            std::thread::sleep(Duration::from_micros(100));
+        };
+        let greedy: Vec<_> = (0..8)
+            .map(|_| {
+                let (lock, stop) = (lock.clone(), stop.clone());
+                gaggle::go(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        hold(&lock);
+                    }
+                })
+            })
+            .collect();
+        // The test itself is an OS thread.
+        for _ in 0..100 {
+            hold(&lock);
+        }
+        stop.store(true, Ordering::Relaxed);
+        join_all(greedy);
+    });
+}

@@ -12,6 +12,8 @@
 //!   too. If it does not see it, the foreign thread took the lock later and sees the new value.
 //! - U4: the kernel's waiters may be moved by the kernel to another word, while they are counted at the
 //!   first. So the bucket of the other is marked before, for good, and wakers there ask the kernel, too.
+//! - U5: goroutines and the kernel's waiters come first by turns: were one side always first, the other would
+//!   wait for as long as there is somebody of the first, at a contended lock for ever.
 //!
 //! Only private futexes; others, and the operations with priority inheritance, are the kernel's.
 
@@ -38,12 +40,24 @@ fn wait(word: &AtomicU32, expected: u32, bits: u32, deadline: Nanos) -> isize {
     }
 }
 
-/// FUTEX_WAKE: goroutines first, then the kernel's waiters. `kernel` makes the call for `count` more.
+/// FUTEX_WAKE (U5). `kernel` makes the call for a number of waiters.
 fn wake(address: usize, bits: u32, count: u32, kernel: impl FnOnce(u32) -> isize) -> isize {
-    let (woken, foreign) = wait_table::with_list(address, |list| {
+    let decide = |list: &mut wait_table::List| {
+        if list.is_kernels_turn() {
+            return None;
+        }
         let woken = list.wake(address, Kind::Futex, bits, count as usize);
-        (woken, list.has_foreign())
-    });
+        Some((woken, list.has_foreign()))
+    };
+    let Some((woken, foreign)) = wait_table::with_list(address, decide) else {
+        let number = kernel(count).max(0);
+        let left = (count as usize).saturating_sub(number as usize);
+        let woken =
+            wait_table::with_list(address, |list| list.wake(address, Kind::Futex, bits, left));
+        let more = woken.len() as isize;
+        woken.release();
+        return number + more;
+    };
     let number = woken.len() as u32;
     woken.release();
     with_more(number, foreign && number < count, || kernel(count - number))

@@ -105,6 +105,8 @@ pub struct List {
     pub foreign: u32,
     /// Such threads may have been moved to words of this bucket by the kernel, for good.
     foreign_moved_here: bool,
+    /// At the last wake that had both to choose from, the kernel's waiters came first.
+    kernel_was_first: bool,
     /// A mutex of this bucket is given up inside libc ([`super::mutex`]).
     pub hidden_release: bool,
 }
@@ -134,6 +136,7 @@ impl Bucket {
             last: None,
             foreign: 0,
             foreign_moved_here: false,
+            kernel_was_first: false,
             hidden_release: false,
         };
         Bucket {
@@ -301,6 +304,14 @@ impl List {
     /// Whether threads may wait in the kernel on words of this bucket.
     pub fn has_foreign(&self) -> bool {
         self.foreign > 0 || self.foreign_moved_here
+    }
+
+    /// Whether the kernel's waiters are to be woken before the goroutines this time: every other time
+    /// that there may be any.
+    pub fn is_kernels_turn(&mut self) -> bool {
+        let turn = self.has_foreign() && !self.kernel_was_first;
+        self.kernel_was_first = turn;
+        turn
     }
 
     /// Takes out and claims at most `count` waiters of this kind at `address` (Y4).
