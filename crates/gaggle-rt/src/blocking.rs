@@ -8,6 +8,7 @@
 //!
 //! Source: Go's entersyscall, entersyscallblock and exitsyscall (runtime/proc.go).
 
+use crate::alarm;
 use crate::find_work::{self, IDLE};
 use crate::g::G;
 use crate::m::M;
@@ -43,6 +44,7 @@ pub fn in_call<R>(call: impl FnOnce() -> R) -> R {
         return result;
     };
     p.near.expose(p);
+    alarm::silence(m);
     // Relaxed: published by `enter`; the monitor uses it to look only.
     p.caller
         .store(m.thread_id.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -68,6 +70,7 @@ pub fn in_long_call<R>(call: impl FnOnce() -> R) -> R {
     if let Some(p) = m.p() {
         give_up(m, p);
     }
+    alarm::silence(m);
     let result = call();
     g.wait.set(WaitReason::Unknown);
     find_processor(g, m);

@@ -191,6 +191,12 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
     run_timers(p, p);
     // SAFETY: this M holds the P (P1), for this and the operations on its queue below.
     let pop = || unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+    // A turn that was ended for others comes here with a tick of 0.
+    if p.tick.get() == 0
+        && let Some(g) = pop_urgent()
+    {
+        return Some(g);
+    }
     if p.tick.get().is_multiple_of(FAIRNESS_TICKS) {
         p.tick.set(p.tick.get().wrapping_add(1));
         poll_now();
@@ -200,10 +206,8 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
             return Some(from_link(g));
         }
     }
-    if !URGENT.is_empty()
-        && let Some(g) = URGENT.pop()
-    {
-        return Some(from_link(g));
+    if let Some(g) = pop_urgent() {
+        return Some(g);
     }
     if let Some(g) = pop() {
         return Some(g);
@@ -226,6 +230,14 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
     None
 }
 
+/// Who woke first while every P was busy.
+fn pop_urgent() -> Option<&'static G> {
+    if URGENT.is_empty() {
+        return None;
+    }
+    URGENT.pop().map(from_link)
+}
+
 /// Readies what is due on `victim`, which may be `p`, the caller's; whether there was anything.
 fn run_timers(victim: &'static P, p: &'static P) -> bool {
     if victim.timers.first_hint() == NEVER {
@@ -235,7 +247,7 @@ fn run_timers(victim: &'static P, p: &'static P) -> bool {
     victim.timers.run(clock::now(), &mut ready);
     let any = !ready.is_empty();
     // Who has slept until now is late by as much as those before it compute.
-    if p.queue.is_empty() {
+    if p.queue.is_empty() && INJECTOR.is_empty() {
         sched::ready_batch(ready);
     } else if any {
         crate::preempt::ready_urgent(ready);
@@ -273,8 +285,11 @@ fn steal(m: &'static M, p: &'static P) -> Option<&'static G> {
                 return Some(from_link(g));
             }
             if last && run_timers(victim, p) {
-                // SAFETY: as above; the timers' goroutines were put into this P's queue.
-                return unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+                // SAFETY: as above; the timers' goroutines were put there, or among the urgent.
+                let own = unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
+                if let Some(g) = own.or_else(pop_urgent) {
+                    return Some(g);
+                }
             }
         }
         if !injector().is_empty() {

@@ -5,6 +5,7 @@
 //! the backend cannot be compiled (see `build.rs`).
 #![cfg(green)]
 
+mod alarm;
 mod alt_stack;
 mod blocking;
 mod borrow;

@@ -42,6 +42,8 @@ pub struct M {
     pub turn: AtomicU64,
     /// What the monitor and the preemption handler share ([`crate::preempt`]).
     pub preemption: Preemption,
+    /// Interrupts its OS thread when a timer is due ([`crate::alarm`]).
+    pub alarm: crate::alarm::Alarm,
     next_all: AtomicPtr<M>,
     /// What its scheduler is to run next, found by the goroutine that left.
     pub handed: Cell<Option<&'static G>>,
@@ -74,6 +76,8 @@ pub struct Preemption {
     pub request: AtomicU64,
     /// The request is for somebody who woke, not for the end of the slice.
     pub early: AtomicBool,
+    /// The request is to set the alarm, and to go on.
+    pub alarm_wanted: AtomicBool,
     /// 1: the M waits in the handler until its goroutine is resumed.
     pub suspended: AtomicU32,
     /// The suspension was early: its turn goes on when it is resumed.
@@ -206,6 +210,7 @@ impl M {
             preemption: Preemption {
                 request: AtomicU64::new(0),
                 early: AtomicBool::new(false),
+                alarm_wanted: AtomicBool::new(false),
                 suspended: AtomicU32::new(0),
                 keeps_turn: AtomicBool::new(false),
                 in_libc: Cell::new((0, 0)),
@@ -214,6 +219,7 @@ impl M {
                 mask: Cell::new(Mask::default()),
                 seen: Cell::new(Seen::default()),
             },
+            alarm: crate::alarm::Alarm::new(),
             next_all: AtomicPtr::new(null_mut()),
             handed: Cell::new(None),
             bound: Cell::new(None),
@@ -243,6 +249,7 @@ impl M {
 
     /// Its OS thread ends; it holds no P and is in no list. Nothing of the record may be touched after.
     pub fn has_ended(&'static self) {
+        crate::alarm::end(self);
         // Relaxed: a signal that the monitor sends to number 0 is refused.
         self.thread_id.store(0, Ordering::Relaxed);
         // From here on this OS thread is a foreign one (M6).

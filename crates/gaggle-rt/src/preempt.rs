@@ -24,6 +24,7 @@
 //! - V7: nothing between a goroutine's being taken from a queue and its M's waking calls malloc or takes
 //!   a lock other than the runtime's own.
 
+use crate::alarm;
 use crate::find_work;
 use crate::g::{G, from_link};
 use crate::m::{self, M};
@@ -31,6 +32,7 @@ use crate::p::{self, P};
 use crate::pin;
 use crate::sched;
 use gaggle_core::injector::Batch;
+use gaggle_sys::alarm::is_from_alarm;
 use gaggle_sys::glibc::modules::Module;
 use gaggle_sys::{affinity, futex, interrupt};
 use std::ffi::{c_int, c_void};
@@ -237,30 +239,54 @@ const SPARED_IN_LIBC: u32 = 20;
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: this is the handler of SIGURG, with the kernel's own arguments.
-    if unsafe { crate::hooks::signal::is_foreign(info) } {
+    let is_alarm = unsafe { is_from_alarm(info) };
+    // SAFETY: as above.
+    if !is_alarm && unsafe { crate::hooks::signal::is_foreign(info) } {
         // SAFETY: as above.
         return unsafe { crate::hooks::signal::foreign_own_signal(signal, info, context) };
     }
     // On an M's own stack, a foreign thread, or in a forked child: nothing to do.
     let Some(g) = sched::current() else { return };
     let m = g.machine();
+    // SAFETY: this is the handler, and the context its third argument.
+    let in_libc = is_untouched(unsafe { interrupt::interrupted_at(context) });
+    let in_section = m.sections.depth() != 0 || g.task.is_armed();
+    if is_alarm {
+        if alarm::has_rung(m) && !in_section && !in_libc {
+            m.sections.enter();
+            alarm::ring(g, m, context);
+            m.sections.leave();
+        }
+        return;
+    }
     // Relaxed: V5; the monitor writes a turn that it read from here.
     let asked = m.preemption.request.load(Ordering::Relaxed);
     if asked != m.turn.load(Ordering::Relaxed) {
         return;
     }
-    if m.sections.depth() != 0 || g.task.is_armed() {
-        // Relaxed: read by this thread.
-        m.attention.store(true, Ordering::Relaxed);
+    // Relaxed: as `early` below.
+    let for_alarm = m.preemption.alarm_wanted.load(Ordering::Relaxed);
+    if in_section {
+        if !for_alarm {
+            // Relaxed: read by this thread.
+            m.attention.store(true, Ordering::Relaxed);
+        }
         return;
     }
     m.sections.enter();
-    {
-        // SAFETY: this is the handler, and the context its third argument.
-        let address = unsafe { interrupt::interrupted_at(context) };
-        preempt(g, m, context, is_untouched(address));
+    if for_alarm {
+        alarm::set(m);
+    } else {
+        preempt(g, m, context, in_libc);
     }
     m.sections.leave();
+}
+
+/// Ends the turn of `g`, in the handler and a section, for somebody who woke.
+pub fn end_early(g: &'static G, m: &'static M, context: *mut c_void) {
+    // Relaxed: read by this thread.
+    m.preemption.early.store(true, Ordering::Relaxed);
+    preempt(g, m, context, false);
 }
 
 /// Ends the turn of `g`, on its own M, in the handler.
@@ -296,7 +322,13 @@ fn preempt(g: &'static G, m: &'static M, context: *mut c_void, in_libc: bool) {
     let heir = match has_own {
         true => None,
         false => match m::take_idle() {
-            Some(idle) => Some(idle),
+            Some(idle) => {
+                if !m::any_idle() {
+                    // The next one who wakes is not to wait until an OS thread has been made.
+                    crate::sysmon::want_machine();
+                }
+                Some(idle)
+            }
             None => {
                 put_back(p, next);
                 crate::sysmon::want_machine();
@@ -441,6 +473,7 @@ fn suspend(
         futex::wait(&m.preemption.suspended, 1, None);
     }
     move_back(m);
+    alarm::set(m);
 }
 
 /// Gives `p` to whoever runs `next`: `heir`, or the M that `next` is suspended on or bound to.
@@ -515,6 +548,7 @@ pub fn move_back(m: &'static M) {
 
 /// Asks `m` to end this turn.
 pub fn request(m: &'static M, turn: u64, early: bool) {
+    m.preemption.alarm_wanted.store(false, Ordering::Relaxed);
     m.preemption.early.store(early, Ordering::Relaxed);
     // Relaxed: V5: a handler that sees an older value ignores it, and is asked again.
     m.preemption.request.store(turn, Ordering::Relaxed);
@@ -524,6 +558,17 @@ pub fn request(m: &'static M, turn: u64, early: bool) {
     } else {
         interrupt::send(m.thread_id.load(Ordering::Relaxed));
     }
+}
+
+/// Asks `m` to set its alarm, if it still is in this turn.
+pub fn request_alarm(m: &'static M, turn: u64) {
+    // Relaxed (all): as in `request`.
+    if SWITCHED_OFF.load(Ordering::Relaxed) {
+        return;
+    }
+    m.preemption.alarm_wanted.store(true, Ordering::Relaxed);
+    m.preemption.request.store(turn, Ordering::Relaxed);
+    interrupt::send(m.thread_id.load(Ordering::Relaxed));
 }
 
 /// Takes `p` from `m`, which the kernel says is blocked; whether it could be taken. The caller owns it

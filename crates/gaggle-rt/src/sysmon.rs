@@ -7,6 +7,7 @@
 //! does not: to 10 ms, or 1 ms while every P is busy or channels are used, or the next deadline of a timer then. Source:
 //! Go's sysmon (runtime/proc.go).
 
+use crate::alarm;
 use crate::blocking;
 use crate::find_work::{self, IDLE};
 use crate::m::{self, M, Seen};
@@ -14,6 +15,7 @@ use crate::netpoll;
 use crate::p::{self, P};
 use crate::preempt;
 use crate::sched;
+use gaggle_core::contract::NEVER;
 use gaggle_core::injector::Batch;
 use gaggle_sys::thread::{self, State};
 use gaggle_sys::{clock, futex, interrupt};
@@ -43,6 +45,8 @@ const GRACE_NANOS: u64 = 40_000;
 const RETRY_NANOS: u64 = 100_000;
 /// How long after an early request the next one is made.
 const EARLY_NANOS: u64 = 1_000_000;
+/// How long a turn has lasted when its M is asked to set its alarm.
+const ALARM_AFTER_NANOS: u64 = 500_000;
 /// How much processor time a goroutine may use without a P.
 const WITHOUT_P_NANOS: u64 = 100_000;
 
@@ -108,6 +112,7 @@ fn watch() -> ! {
     let mut deadlock = crate::deadlock::Look::new();
     let mut near = crate::near::Look::new();
     let mut again_soon = false;
+    let mut woken_at = clock::now();
     loop {
         deadlock.look();
         trace.look();
@@ -118,7 +123,9 @@ fn watch() -> ! {
             (false, true) => sleep_nanos.min(BUSY_SLEEP_NANOS_MAX),
             (false, false) => sleep_nanos,
         };
-        futex::wait(&WANTED, 0, Some(until_next_look(planned)));
+        let awake = clock::now().saturating_sub(woken_at);
+        futex::wait(&WANTED, 0, Some(until_next_look(planned, awake)));
+        woken_at = clock::now();
         crate::hold::tick();
         again_soon = near.look();
         let busy = make_machines(&mut open)
@@ -137,8 +144,10 @@ fn watch() -> ! {
     }
 }
 
-/// How long to sleep: `planned`, but no longer than the next timer is due while no P is free to look.
-fn until_next_look(planned: u64) -> u64 {
+/// How long to sleep: `planned`, but no longer than the next timer is due while no P is free to look; and
+/// then at least as long as it was `awake`: who has had more of a processor than those who compute there
+/// gets it again at the kernel's next tick only (EEVDF), up to 4 ms later.
+fn until_next_look(planned: u64, awake: u64) -> u64 {
     if IDLE.count() > 0 {
         return planned;
     }
@@ -146,6 +155,7 @@ fn until_next_look(planned: u64) -> u64 {
     planned
         .min(BUSY_SLEEP_NANOS_MAX)
         .min(until_due.saturating_add(GRACE_NANOS))
+        .max(awake + awake / 2)
 }
 
 /// Ends turns that have lasted too long, or that keep somebody from running who woke; takes the P from
@@ -166,6 +176,9 @@ fn preempt_overrunning() -> bool {
     }
     let waiting = early || find_work::any_work();
     let mut any = early;
+    if IDLE.count() == 0 {
+        set_alarms(now);
+    }
     if waiting {
         for p in p::all() {
             any |= p.holder().is_some_and(|m| look_at(m, p, now, &mut early));
@@ -180,19 +193,56 @@ fn preempt_overrunning() -> bool {
     any
 }
 
+/// Has those who compute set their alarms for the next timer.
+fn set_alarms(now: u64) {
+    let deadline = find_work::first_deadline();
+    if deadline == NEVER {
+        return;
+    }
+    for p in p::all() {
+        let Some(m) = p.holder() else { continue };
+        // Relaxed: as in `look_at`.
+        let turn = m.turn.load(Ordering::Relaxed);
+        let seen = m.preemption.seen.get();
+        if seen.turn != turn {
+            look_first(m, turn, now);
+        } else if now - seen.since >= ALARM_AFTER_NANOS
+            && now - seen.requested >= RETRY_NANOS
+            && alarm::is_wanted(m, turn, deadline, now)
+            && p.handoff.observe().is_none()
+            && has_computed(m, seen)
+        {
+            let requested = now;
+            m.preemption.seen.set(Seen { requested, ..seen });
+            preempt::request_alarm(m, turn);
+        }
+    }
+}
+
+/// Whether `m` has used processor time since it was last looked at: no call of it is interrupted.
+fn has_computed(m: &'static M, seen: Seen) -> bool {
+    let used = interrupt::processor_nanos(m.thread_id.load(Ordering::Relaxed));
+    used.saturating_sub(seen.used_before) != seen.processor_nanos
+}
+
+/// Notes that `m` has a new turn.
+fn look_first(m: &'static M, turn: u64, now: u64) {
+    m.preemption.seen.set(Seen {
+        turn,
+        since: now,
+        used_before: interrupt::processor_nanos(m.thread_id.load(Ordering::Relaxed)),
+        processor_nanos: 0,
+        requested: 0,
+    });
+}
+
 /// Looks at `m`, which held `p` a moment ago, while others wait; whether there was anything to do.
 fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
     let thread = m.thread_id.load(Ordering::Relaxed);
     let turn = m.turn.load(Ordering::Relaxed);
     let mut seen = m.preemption.seen.get();
     if seen.turn != turn {
-        m.preemption.seen.set(Seen {
-            turn,
-            since: now,
-            used_before: interrupt::processor_nanos(thread),
-            processor_nanos: 0,
-            requested: 0,
-        });
+        look_first(m, turn, now);
         return false;
     }
     let used = interrupt::processor_nanos(thread).saturating_sub(seen.used_before);

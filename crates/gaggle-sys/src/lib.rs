@@ -10,6 +10,7 @@
 #![cfg(green)]
 
 pub mod affinity;
+pub mod alarm;
 pub mod arch;
 pub mod barrier;
 pub mod call;
