@@ -1,9 +1,10 @@
 //! A lock that many may hold to read, or one to write, for as long as they like, and over any wait.
 //!
 //! As the mutex ([`super::mutex`]), with one word, a queue beside it, and two modes. Normally whoever is there
-//! first takes the lock, with one exception: while others read and a writer waits, nobody joins them, so that
-//! the readers come to an end. A woken task that fails for a millisecond makes the lock *starving*: then it is
-//! handed over in the order of the queue, to one writer or to all the readers up to the next writer.
+//! first takes the lock, with one exception: while a writer waits, or was woken and is on its way, no reader comes
+//! in that has not waited itself, so that the readers come to an end and the writer is next. A woken task that
+//! fails for a millisecond makes the lock *starving*: then it is handed over in the order of the queue, to one
+//! writer or to all the readers up to the next writer.
 //!
 //! *Held* means below: by a writer, or by one reader or more.
 //!
@@ -14,10 +15,12 @@
 //! - V3: while the queue's lock is free and a waiter is in the queue, the lock is held, or `WOKEN` is set, or
 //!   the task that unlocked it is on its way to the queue; and if readers hold it and nobody has `WOKEN`, the
 //!   first in the queue is a writer, or whoever changed that is on the way to the queue.
-//! - V4: one task at most has `WOKEN`: it was woken and is going to try. It clears it as it takes the lock, parks
-//!   or gives up; a reader that takes it, and who gives up, sees to V3.
+//! - V4: one task at most has `WOKEN`: it was woken and is going to try; a writer has `WRITER_WOKEN` besides. It
+//!   clears them as it takes the lock, parks or gives up; a reader that takes it, and who gives up, sees to V3.
 //! - V5: while `STARVING` is set nobody takes the lock, it is handed over; and nobody has `WOKEN`.
 //! - V6: no task is readied while the queue's lock is held.
+//! - V7: from the moment in which a writer is in the queue until it takes the lock or gives up, `WRITER_WAITS` or
+//!   `WRITER_WOKEN` is set, and no reader takes the lock that was not in the queue before.
 //!
 //! Source: as the mutex; that a waiting writer keeps new readers out is Go's `sync/rwmutex.go`.
 
@@ -39,8 +42,10 @@ const WOKEN: u32 = 4;
 const STARVING: u32 = 8;
 /// A writer waits (V2).
 const WRITER_WAITS: u32 = 16;
+/// Who has `WOKEN` is a writer (V4).
+const WRITER_WOKEN: u32 = 32;
 /// One reader holds the lock; the number of readers is in the bits from here on.
-const READER: u32 = 32;
+const READER: u32 = 64;
 /// More readers than this would be a leak of guards, long before the number overflows.
 const READERS_MAX: u32 = u32::MAX / READER / 2;
 
@@ -125,19 +130,29 @@ fn is_held(word: u32) -> bool {
     word & WRITER != 0 || word >= READER
 }
 
-/// The word after a task that wants `want` has taken the lock; `None`: it has to wait. Who has waited may
-/// join readers that hold it: the writers in the queue came later.
+/// The word after a task that wants `want` has taken the lock; `None`: it has to wait. A reader that has waited
+/// does not wait for the writers in the queue: they came later.
 #[inline]
 fn taken(word: u32, want: Want, has_waited: bool) -> Option<u32> {
-    if word & (WRITER | STARVING) != 0 {
-        return None;
-    }
-    match want {
-        Want::Write => (word < READER).then_some(word | WRITER),
-        Want::Read => {
-            let may_join = word < READER || word & WRITER_WAITS == 0 || has_waited;
-            may_join.then(|| word + READER)
-        }
+    let (in_the_way, new) = match want {
+        Want::Write if word < READER => (WRITER | STARVING, word | WRITER),
+        Want::Write => return None,
+        Want::Read if has_waited => (WRITER | STARVING, word + READER),
+        // V7.
+        Want::Read => (
+            WRITER | STARVING | WRITER_WAITS | WRITER_WOKEN,
+            word + READER,
+        ),
+    };
+    (word & in_the_way == 0).then_some(new)
+}
+
+/// What a task that wants `want` has in the word if it `is_woken` (V4).
+fn marks_of_woken(is_woken: bool, want: Want) -> u32 {
+    match (is_woken, want) {
+        (false, _) => 0,
+        (true, Want::Read) => WOKEN,
+        (true, Want::Write) => WOKEN | WRITER_WOKEN,
     }
 }
 
@@ -164,7 +179,7 @@ impl<R: Runtime> RawRwLock<R> {
         self.queue.lock().waiters.len()
     }
 
-    /// Takes the lock to read, if no writer holds it, and none waits for the readers that do.
+    /// Takes the lock to read, if no writer holds it, and none waits for it.
     #[inline]
     pub fn try_read(&self) -> bool {
         self.try_take(Want::Read)
@@ -278,10 +293,10 @@ impl<R: Runtime> RawRwLock<R> {
         // Relaxed: the exchange decides.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            let own_mark = if is_woken { WOKEN } else { 0 };
-            debug_assert!(word & own_mark == own_mark, "V4");
+            let own_marks = marks_of_woken(is_woken, want);
+            debug_assert!(word & own_marks == own_marks, "V4");
             if let Some(new) = taken(word, want, patience.has_waited) {
-                match self.exchange(word, new & !own_mark) {
+                match self.exchange(word, new & !own_marks) {
                     Ok(()) => {
                         if is_woken && want == Want::Read && word & PARKED != 0 {
                             // The next may be a reader too (V3, V4).
@@ -322,7 +337,7 @@ impl<R: Runtime> RawRwLock<R> {
         let ticket = match limit.begin() {
             Ok(ticket) => ticket,
             Err(ended) => {
-                self.give_up(is_woken);
+                self.give_up(marks_of_woken(is_woken, want));
                 return Err(ended);
             }
         };
@@ -367,7 +382,7 @@ impl<R: Runtime> RawRwLock<R> {
                 new |= WRITER_WAITS;
             }
             if is_woken {
-                new &= !WOKEN;
+                new &= !marks_of_woken(is_woken, want);
                 if is_starving {
                     new |= STARVING;
                 }
@@ -424,19 +439,19 @@ impl<R: Runtime> RawRwLock<R> {
                 Err(current) => word = current,
             }
         }
-        let mut has_woken = false;
-        while !has_woken {
+        let next = loop {
             match queue.take_front(woken, TRY_AGAIN) {
-                Some((_, is_claimed)) => has_woken = is_claimed,
-                None => break,
+                Some((_, false)) => {}
+                Some((request, true)) => break Some(request.want),
+                None => break None,
             }
-        }
-        let mut gone = (PARKED | WRITER_WAITS) & !queue.marks();
-        if !has_woken {
-            gone |= WOKEN;
-        }
-        // Relaxed: V2 is ordered by the queue's lock, and a task takes the lock by an Acquire of its own.
-        self.word.fetch_and(!gone, Ordering::Relaxed);
+        };
+        // Nobody else changes these: the queue's lock is held (V2), and who was woken is not readied yet (V4, V6).
+        let before = WOKEN | word & (PARKED | WRITER_WAITS);
+        let after = next.map_or(0, |want| marks_of_woken(true, want)) | queue.marks();
+        // Relaxed: V2 is ordered by the queue's lock, and a task takes the lock by an Acquire of its own. All of
+        // them at once, so that no reader finds a moment in which neither mark of the writer is set (V7).
+        self.word.fetch_xor(before ^ after, Ordering::Relaxed);
     }
 
     /// Gives the lock, which nobody holds, to the first writer or the first readers, in starvation (V5).
@@ -486,11 +501,11 @@ impl<R: Runtime> RawRwLock<R> {
         woken.ready_all();
     }
 
-    /// A task that is awake goes away without the lock (V4).
-    fn give_up(&self, is_woken: bool) {
-        if is_woken {
+    /// A task that is awake, and has `own_marks`, goes away without the lock (V4).
+    fn give_up(&self, own_marks: u32) {
+        if own_marks != 0 {
             // Relaxed: nothing was done under the lock.
-            let before = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+            let before = self.word.fetch_and(!own_marks, Ordering::Relaxed);
             if before & PARKED != 0 {
                 self.see_to_queue();
             }

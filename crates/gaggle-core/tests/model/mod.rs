@@ -7,6 +7,9 @@
 
 #![allow(dead_code, reason = "each test uses its part of the model")]
 
+#[cfg(loom)]
+pub mod counted;
+
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, TIMED_OUT};
 use gaggle_core::interrupt::Interrupt;
 use gaggle_core::lock::RawLock;

@@ -17,9 +17,9 @@ use std::time::Duration;
 /// It may be held over any call that blocks, and its guards may go to other goroutines. A panic under the lock
 /// unlocks it and leaves the value as it is: there is no poisoning.
 ///
-/// Once a writer waits for the readers that hold the lock, new readers wait behind it, so it is not starved;
-/// for the same reason who reads may not lock again to read: a writer may have come between. Once a goroutine
-/// has waited for a millisecond the lock is handed on in the order in which they came.
+/// Once a writer waits, new readers wait until it has had the lock, so it is not starved; for the same reason
+/// who reads may not lock again to read: a writer may have come between. Once a goroutine has waited for a
+/// millisecond the lock is handed on in the order in which they came.
 ///
 /// # Examples
 /// ```

@@ -148,6 +148,31 @@ fn writer_that_waits_keeps_new_readers_out_and_is_served_before_them() {
     });
 }
 
+/// Also while the writer is woken, and not there yet.
+#[test]
+fn reader_that_comes_after_a_waiting_writer_reads_what_it_wrote() {
+    everywhere(|place| {
+        for _ in 0..200 {
+            let lock = Arc::new(RwLock::new(0));
+            let reading = lock.read();
+            let theirs = Arc::clone(&lock);
+            let writer = place.go(move || *theirs.write() = 1);
+            until_waiting(&lock, 1);
+            let readers = place.go_all(2, |_| {
+                let lock = Arc::clone(&lock);
+                move || *lock.read()
+            });
+            drop(reading);
+            if let Some(guard) = lock.try_read() {
+                assert_eq!(*guard, 1);
+            }
+            assert_eq!(*lock.read(), 1);
+            assert_eq!(join_all(readers), [1, 1]);
+            writer.join().unwrap();
+        }
+    });
+}
+
 #[test]
 fn writer_is_not_starved_by_readers_that_overlap() {
     everywhere(|place| {
