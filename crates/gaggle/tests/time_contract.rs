@@ -541,6 +541,23 @@ fn function_moved_earlier_again_and_again_runs() {
     });
 }
 
+/// Go's runs again; see `docs/contracts.md`.
+#[test]
+fn function_that_has_run_or_was_stopped_is_not_set_again_but_another_can_be() {
+    on_both(|| {
+        let (function, ran) = sending(Duration::ZERO);
+        ran.recv().unwrap();
+        assert!(!function.reset(Duration::ZERO));
+        let (stopped, never_ran) = sending(LATE);
+        assert!(stopped.stop());
+        assert!(!stopped.reset(Duration::ZERO));
+        // They were dropped with what they hold, so nothing can come.
+        assert!(ran.recv().is_err() && never_ran.recv().is_err());
+        let (_another, runs) = sending(Duration::ZERO);
+        runs.recv().unwrap();
+    });
+}
+
 #[test]
 fn timers_adjusted_in_random_order_lose_no_time() {
     on_both(|| {
