@@ -4,7 +4,7 @@
 
 mod model;
 
-use gaggle_core::sync::{Semaphore, WaitGroup};
+use gaggle_core::sync::{Ended, Limit, Semaphore, WaitGroup};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use model::{Model, every_interleaving};
@@ -61,7 +61,10 @@ fn large_request_that_gives_up_lets_the_small_one_behind_it_go() {
         let impatient = {
             let semaphore = semaphore.clone();
             // Two permits never come, so only the deadline ends this.
-            thread::spawn(move || assert!(!semaphore.acquire_deadline(2, 2)))
+            thread::spawn(move || {
+                let outcome = semaphore.acquire_limited(2, &Limit::until(2));
+                assert_eq!(outcome, Err(Ended::TimedOut));
+            })
         };
         let patient = {
             let semaphore = semaphore.clone();
@@ -79,7 +82,7 @@ fn release_racing_a_deadline_acquires_or_keeps_the_permit() {
         let semaphore = Arc::new(Semaphore::<Model>::new(0));
         let impatient = {
             let semaphore = semaphore.clone();
-            thread::spawn(move || semaphore.acquire_deadline(1, 2))
+            thread::spawn(move || semaphore.acquire_limited(1, &Limit::until(2)).is_ok())
         };
         semaphore.release(1);
         let acquired = impatient.join().unwrap();
@@ -102,6 +105,38 @@ fn wait_group_releases_its_waiter_after_the_last_done() {
         }
         group.wait();
         assert_eq!(finished.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn deadline_racing_the_last_done_leaves_or_has_waited_and_the_others_are_released() {
+    every_interleaving(2, || {
+        let group = Arc::new(WaitGroup::<Model>::new());
+        let finished = Arc::new(AtomicUsize::new(0));
+        group.add(1);
+        let impatient = {
+            let (group, finished) = (group.clone(), finished.clone());
+            thread::spawn(move || match group.wait_limited(&Limit::until(2)) {
+                Ok(()) => assert_eq!(finished.load(Ordering::Relaxed), 1),
+                Err(ended) => assert_eq!(ended, Ended::TimedOut),
+            })
+        };
+        let patient = {
+            let (group, finished) = (group.clone(), finished.clone());
+            thread::spawn(move || {
+                group.wait();
+                assert_eq!(finished.load(Ordering::Relaxed), 1);
+            })
+        };
+        finished.fetch_add(1, Ordering::Relaxed);
+        group.done();
+        impatient.join().unwrap();
+        patient.join().unwrap();
+        // Fit for another round: nothing was released that nobody took.
+        group.add(1);
+        assert_eq!(group.wait_limited(&Limit::until(1)), Err(Ended::TimedOut));
+        group.done();
+        group.wait();
     });
 }
 

@@ -105,7 +105,9 @@ impl Builder {
     /// Starts the goroutine in `scope`, as [`Scope::go`] does.
     ///
     /// # Errors
-    /// As [`Builder::spawn`].
+    /// As [`Builder::spawn`]; and when a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends while it waits for the scope's limit: the
+    /// [`ContextError`](crate::context::ContextError) is the error's source.
     #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,
@@ -153,10 +155,10 @@ where
     }
     let goroutine = Goroutine::new(options.name.clone());
     let packet = Arc::new(Packet::new(scope.cloned()));
-    let ending = Ending::new(goroutine.clone(), scope.cloned()).belongs_now(options.location);
     if let Some(scope) = scope {
-        scope.one_started();
+        scope.one_started()?;
     }
+    let ending = Ending::new(goroutine.clone(), scope.cloned()).belongs_now(options.location);
     let entry = entry(f, Arc::clone(&packet), ending);
     // SAFETY: the types differ in the lifetime alone; the closure does not outlive it, because
     // `Ending` is dropped after all that the closure borrows, run or not, and the caller promises

@@ -312,7 +312,10 @@ impl Context {
     ///   [`JoinHandle::join`](crate::JoinHandle::join) answers a [`ContextError`],
     ///   [`time::sleep`](crate::time::sleep) returns early, and the forms of locks and condition variables
     ///   that have a time-out or a context end as at their own. Those that have no error to answer panic: a
-    ///   `select!` without `default`, a plain `lock`, a semaphore's `acquire`, [`park`](crate::park);
+    ///   `select!` without `default`, a plain `lock`, a semaphore's `acquire`, a `wait` of a wait group, a barrier
+    ///   or a [`Group`](crate::group::Group), [`park`](crate::park). What must not be left behind is waited for all
+    ///   the same: the goroutines of a [`scope`](crate::scope()), which may borrow, the stages of a
+    ///   [`pipeline`](crate::pipeline), and the actors of a supervisor that is stopped;
     /// - on the green backend also std's and other libraries' waits for sockets, pipes and other
     ///   descriptors (reading, writing, accepting, connecting, `poll` and its relatives, a child's end):
     ///   they answer an [`io::Error`](std::io::Error) of the kind

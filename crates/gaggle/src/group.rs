@@ -127,7 +127,8 @@ impl<E: Send + 'static> Group<E> {
     /// [`Group::try_go`] is right.
     ///
     /// # Panics
-    /// When the limit is 0, and as [`go`](crate::go).
+    /// When the limit is 0; when a context that this is called under ([`Context::run`]) ends while it waits for the
+    /// limit; and as [`go`](crate::go).
     #[track_caller]
     pub fn go<F>(&self, f: F)
     where
@@ -197,9 +198,43 @@ impl<E: Send + 'static> Group<E> {
     /// ended.
     ///
     /// # Panics
-    /// With the payload of the first that failed, if it panicked.
+    /// With the payload of the first that failed, if it panicked. And when a context that this is called under
+    /// ([`Context::run`]) ends first, since an `E` cannot be made of that ([`Group::wait_context`] answers it): the
+    /// goroutines go on then, and the group may be waited for again.
+    #[track_caller]
     pub fn wait(&self) -> Result<(), E> {
         self.shared.running.wait();
+        self.outcome()
+    }
+
+    /// As [`Group::wait`], until `context` ends at most.
+    ///
+    /// # Errors
+    /// The outer one: why `context`, or one that this is called under, has ended first. The goroutines go on then,
+    /// and the group may be waited for again. The inner one is that of [`Group::wait`].
+    ///
+    /// # Panics
+    /// With the payload of the first that failed, if it panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle::group::Group;
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// let (sender, receiver) = gaggle::chan::unbuffered::<()>();
+    /// let group = Group::<String>::new();
+    /// group.go(move || receiver.recv().map_err(|closed| closed.to_string()));
+    /// cancel.cancel();
+    /// assert!(group.wait_context(&context).is_err(), "it has not ended");
+    /// sender.send(()).unwrap();
+    /// assert_eq!(group.wait(), Ok(()));
+    /// ```
+    pub fn wait_context(&self, context: &Context) -> Result<Result<(), E>, ContextError> {
+        self.shared.running.wait_context(context)?;
+        Ok(self.outcome())
+    }
+
+    /// What came of goroutines that have all ended; ends the context.
+    fn outcome(&self) -> Result<(), E> {
         let mut first = self.shared.first.lock_shielded();
         let failure = first
             .as_mut()

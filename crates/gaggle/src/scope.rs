@@ -11,7 +11,7 @@ use crate::goroutine::Goroutine;
 use crate::join::Joiner;
 use crate::parker::Parker;
 use gaggle_core::contract::{SpawnOptions, WaitReason};
-use gaggle_core::sync::Semaphore;
+use gaggle_core::sync::{Ended, Limit, Semaphore};
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -33,13 +33,22 @@ pub(crate) struct ScopeData {
 }
 
 impl ScopeData {
-    pub(crate) fn one_started(&self) {
+    /// Counts a goroutine that is about to be started, once the limit allows it.
+    pub(crate) fn one_started(&self) -> io::Result<()> {
         if let Some(limit) = &self.limit {
-            limit.acquire(1);
+            limit
+                .acquire_limited(1, &Limit::never())
+                .map_err(|ended| match ended {
+                    Ended::UnderContext(error) => io::Error::from(error),
+                    Ended::Interrupted | Ended::TimedOut => {
+                        unreachable!("such a limit was not given")
+                    }
+                })?;
         }
         // Relaxed: the caller is the owner, or a goroutine of the scope that itself is counted.
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         assert!(before < usize::MAX / 2, "too many goroutines in one scope");
+        Ok(())
     }
 
     pub(crate) fn one_ended(&self) {
@@ -80,7 +89,9 @@ pub struct Scope<'scope, 'env: 'scope> {
 /// ended.
 ///
 /// Blocks this goroutine (never its OS thread) until then; what `join` promises of a goroutine's end
-/// holds of all of them.
+/// holds of all of them. The end of a context that this is called under
+/// ([`Context::run`](crate::context::Context::run)) does not end that wait: what the goroutines borrow would
+/// be gone. It ends what `f` itself waits for.
 ///
 /// # Panics
 /// If `f` panics, its panic goes on when all goroutines have ended. If a goroutine of the scope
@@ -107,7 +118,8 @@ where
 /// As [`scope`], with at most `limit` goroutines of the scope at the same time: [`Scope::go`] then blocks this
 /// goroutine (never its OS thread) while as many run.
 ///
-/// A goroutine of the scope that starts another one in it may so wait for itself.
+/// A goroutine of the scope that starts another one in it may so wait for itself. A wait for the limit ends with a
+/// context that it is under: [`Scope::go`] panics then, and [`Builder::spawn_scoped`] answers an error.
 ///
 /// # Panics
 /// When `limit` is 0, and as [`scope`].
@@ -164,7 +176,8 @@ impl<'scope> Scope<'scope, '_> {
     /// ([`scope_with_limit`]).
     ///
     /// # Panics
-    /// When the operating system refuses the memory or the thread it needs;
+    /// When the operating system refuses the memory or the thread it needs, and when a context that this is
+    /// called under ([`Context::run`](crate::context::Context::run)) ends while it waits for the scope's limit;
     /// [`Builder::spawn_scoped`] answers an error instead.
     ///
     /// # Examples

@@ -12,5 +12,5 @@ pub use condition::Condition;
 pub use limit::{Ended, Limit};
 pub use mutex::RawMutex;
 pub use rwlock::RawRwLock;
-pub use sema::{AcquireArm, Semaphore};
+pub use sema::Semaphore;
 pub use wait_group::WaitGroup;

@@ -7,12 +7,14 @@
 //!   moment's value and releases exactly as many.
 //! - G3: a task that was released sees the word at zero; anything else means that the group was used
 //!   again before its waiters had left, which is a bug of the program and panics.
+//! - G4: a task whose limit is reached takes itself out of the word, while the counter is not zero. If it
+//!   is, G2's release counts that task, which then takes what is released and has waited to the end.
 //!
 //! Source: Go's `sync/waitgroup.go`.
 
 use crate::contract::Runtime;
 use crate::shim::atomic::{AtomicU64, Ordering};
-use crate::sync::Semaphore;
+use crate::sync::{Ended, Limit, Semaphore};
 use std::fmt;
 
 /// One task that waits, in the word.
@@ -83,17 +85,30 @@ impl<R: Runtime> WaitGroup<R> {
         self.add(-1);
     }
 
-    /// Parks the task until the counter is zero.
+    /// Parks the task until the counter is zero, whatever becomes of the contexts that the task runs under.
     ///
     /// # Panics
     /// When the group is used again before this call has returned.
     #[track_caller]
     pub fn wait(&self) {
+        let waited = self.wait_limited(&Limit::shielded());
+        debug_assert!(waited.is_ok(), "no limit can have been reached");
+    }
+
+    /// As [`WaitGroup::wait`], for as long as `limit` says.
+    ///
+    /// # Errors
+    /// Which limit was reached before the counter was zero.
+    ///
+    /// # Panics
+    /// As [`WaitGroup::wait`].
+    #[track_caller]
+    pub fn wait_limited(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
         // Acquire: pairs with the Release of the `add` that made it zero.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if word >> 32 == 0 {
-                return;
+                return Ok(());
             }
             // Acquire on both: as above. Nothing is published to others by waiting.
             match self.word.compare_exchange_weak(
@@ -106,13 +121,39 @@ impl<R: Runtime> WaitGroup<R> {
                 Err(current) => word = current,
             }
         }
-        self.released.acquire(1);
+        if let Err(ended) = self.released.acquire_limited(1, limit) {
+            if self.leave() {
+                return Err(ended);
+            }
+            // On its way, or here already (G4).
+            self.released.acquire(1);
+        }
         // Acquire: as above.
         let word = self.word.load(Ordering::Acquire);
         assert!(
             word == 0,
             "WaitGroup misuse: it was used again before a wait had returned"
         );
+        Ok(())
+    }
+
+    /// Takes a waiting task out of the word. `false`: it is released, or about to be (G4).
+    fn leave(&self) -> bool {
+        // Acquire, here and on failure: pairs with the Release of the `add` that made it zero.
+        let mut word = self.word.load(Ordering::Acquire);
+        while word >> 32 != 0 && word as u32 != 0 {
+            // AcqRel: as in `add`, which counts the waiters that it finds.
+            match self.word.compare_exchange_weak(
+                word,
+                word - ONE_WAITER,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(current) => word = current,
+            }
+        }
+        false
     }
 }
 
@@ -124,6 +165,11 @@ impl<R: Runtime> Default for WaitGroup<R> {
 
 impl<R: Runtime> fmt::Debug for WaitGroup<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitGroup").finish_non_exhaustive()
+        // Relaxed: for people.
+        let word = self.word.load(Ordering::Relaxed);
+        f.debug_struct("WaitGroup")
+            .field("to_do", &(word >> 32))
+            .field("waiting", &(word as u32))
+            .finish_non_exhaustive()
     }
 }

@@ -87,6 +87,9 @@ impl<E: fmt::Display + Send + 'static> ContextPool<E> {
     /// # Errors
     /// [`PoolError::ShutDown`] once the context has ended: a task has failed, or a deadline has come.
     ///
+    /// # Panics
+    /// When another context, that this is called under ([`Context::run`]), ends while it waits.
+    ///
     /// # Examples
     /// ```
     /// use gaggle::context::background;
@@ -123,7 +126,9 @@ impl<E: fmt::Display + Send + 'static> ContextPool<E> {
     /// The first failure.
     ///
     /// # Panics
-    /// With the payload of the first task that failed, if it panicked.
+    /// With the payload of the first task that failed, if it panicked; and as [`Group::wait`] when a context that
+    /// this is called under ends first.
+    #[track_caller]
     pub fn wait(self) -> Result<(), ContextPoolError<E>> {
         self.tasks.close();
         self.group.wait()

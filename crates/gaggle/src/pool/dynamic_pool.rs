@@ -185,13 +185,18 @@ impl<E: Send + 'static> DynamicPool<E> {
 
     /// Takes no more tasks, and blocks this goroutine (never its OS thread) until those that were added have been
     /// run and all workers have ended. A task of the pool itself must not call it: it would wait for itself.
+    ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`](crate::context::Context::run)) ends first; the pool
+    /// is shut down all the same, and its tasks go on.
+    #[track_caller]
     pub fn shutdown(&self) {
         let shared = self.shared();
         shared.end();
         let mut state = shared.state.lock_shielded();
         shared
             .ended
-            .wait_while_shielded(&mut state, |state| state.workers > 0);
+            .wait_while(&mut state, |state| state.workers > 0);
     }
 
     fn shared(&self) -> &Arc<Shared<E>> {

@@ -139,7 +139,8 @@ impl<E: Send + 'static> WorkerPool<E> {
     ///
     /// # Errors
     /// [`PoolError::NotStarted`] before [`WorkerPool::run`], [`PoolError::ShutDown`] after
-    /// [`WorkerPool::shutdown`].
+    /// [`WorkerPool::shutdown`], and when a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends while it waits: the task was not added then.
     ///
     /// # Examples
     /// ```
@@ -199,6 +200,10 @@ impl<E: Send + 'static> WorkerPool<E> {
     /// Takes no more tasks, and blocks this goroutine (never its OS thread) until those that were added have been
     /// run. A task of the pool itself must not call it: it would wait for itself.
     ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`](crate::context::Context::run)) ends first; the pool
+    /// is shut down all the same, and its tasks go on.
+    ///
     /// # Examples
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -209,6 +214,7 @@ impl<E: Send + 'static> WorkerPool<E> {
     /// pool.shutdown();
     /// assert!(DONE.load(Ordering::Relaxed));
     /// ```
+    #[track_caller]
     pub fn shutdown(&self) {
         let inner = &*self.inner;
         let changing = inner.changing.lock_shielded();

@@ -165,18 +165,6 @@ impl Condvar {
         self.condition.notify_all();
     }
 
-    /// As [`Condvar::wait_while`], whatever becomes of a context that this is called under.
-    pub(crate) fn wait_while_shielded<T: ?Sized>(
-        &self,
-        guard: &mut MutexGuard<'_, T>,
-        mut condition: impl FnMut(&mut T) -> bool,
-    ) {
-        while condition(guard) {
-            let notified = self.wait_limited(guard, &Limit::shielded());
-            debug_assert!(notified.is_ok(), "no limit can have been reached");
-        }
-    }
-
     /// As [`Condvar::wait`], answering how a context that this is called under has ended.
     pub(super) fn try_wait<T: ?Sized>(&self, guard: &mut MutexGuard<'_, T>) -> Result<(), Ended> {
         self.wait_limited(guard, &Limit::never())

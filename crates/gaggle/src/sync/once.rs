@@ -51,6 +51,10 @@ impl Once {
     /// An `f` that panics has run: the panic is the first caller's, and later calls return. An `f` that calls
     /// this on the same `Once` waits for itself.
     ///
+    /// # Panics
+    /// When `f` does, and when a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends while another runs its function.
+    ///
     /// # Examples
     /// ```
     /// let once = gaggle::sync::Once::new();
@@ -58,6 +62,7 @@ impl Once {
     /// once.call_once(|| unreachable!());
     /// ```
     #[inline]
+    #[track_caller]
     pub fn call_once(&self, f: impl FnOnce()) {
         if !self.is_completed() {
             self.call_slow(f);
@@ -65,6 +70,7 @@ impl Once {
     }
 
     #[cold]
+    #[track_caller]
     fn call_slow(&self, f: impl FnOnce()) {
         let _running = self.running.lock();
         if !self.is_completed() {
@@ -158,6 +164,11 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     /// Returns `value` when one is set.
+    ///
+    /// # Panics
+    /// When a context that this is called under ([`Context::run`](crate::context::Context::run)) ends while another
+    /// makes a value.
+    #[track_caller]
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
         self.get_or_init(|| value.take().expect("it is called once at most"));
@@ -169,7 +180,8 @@ impl<T> OnceLock<T> {
     ///
     /// # Panics
     /// When `make` does; no value is set then, and the next call tries again. A `make` that calls this on the
-    /// same lock waits for itself.
+    /// same lock waits for itself. And when a context that this is called under
+    /// ([`Context::run`](crate::context::Context::run)) ends while another makes the value.
     ///
     /// # Examples
     /// ```
@@ -178,6 +190,7 @@ impl<T> OnceLock<T> {
     /// assert_eq!(lock.get_or_init(|| unreachable!()), &7);
     /// ```
     #[inline]
+    #[track_caller]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         let made = self.get_or_try_init(|| Ok::<T, std::convert::Infallible>(make()));
         match made {
@@ -191,12 +204,16 @@ impl<T> OnceLock<T> {
     /// # Errors
     /// What `make` answers; no value is set then, and the next call tries again.
     ///
+    /// # Panics
+    /// As [`OnceLock::get_or_init`].
+    ///
     /// # Examples
     /// ```
     /// let lock = gaggle::sync::OnceLock::<u32>::new();
     /// assert_eq!(lock.get_or_try_init(|| Err("not yet")), Err("not yet"));
     /// assert_eq!(lock.get_or_try_init(|| Ok::<_, ()>(7)), Ok(&7));
     /// ```
+    #[track_caller]
     pub fn get_or_try_init<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
         if let Some(value) = self.get() {
             return Ok(value);

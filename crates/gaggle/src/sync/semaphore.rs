@@ -1,13 +1,11 @@
 //! Permits.
 
+use super::{or_unwind, until_end_of};
 use crate::backend::Dispatch;
 use crate::context::{Context, ContextError};
 use crate::time::deadline_after;
-use gaggle_core::chan::RecvArm;
-use gaggle_core::contract::NEVER;
-use gaggle_core::interrupt;
-use gaggle_core::select::{Arm, select};
 use gaggle_core::sync as core_sync;
+use gaggle_core::sync::Limit;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,10 +70,7 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire(&self, permits: usize) -> Permit {
         self.check(permits);
-        if !self.shared.semaphore.acquire_deadline(permits, NEVER) {
-            let error = interrupt::error::<Dispatch>();
-            interrupt::unwind(error.unwrap_or(ContextError::Canceled));
-        }
+        or_unwind(|limit| self.shared.semaphore.acquire_limited(permits, limit));
         self.permit(permits)
     }
 
@@ -91,7 +86,8 @@ impl Semaphore {
         acquired.then(|| self.permit(permits))
     }
 
-    /// As [`Semaphore::acquire`], for `timeout` at most; `None`: the time was over.
+    /// As [`Semaphore::acquire`], for `timeout` at most; `None`: the time was over, or a context that this is
+    /// called under has ended.
     ///
     /// # Panics
     /// When the semaphore has fewer permits in all.
@@ -106,10 +102,9 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire_timeout(&self, permits: usize, timeout: Duration) -> Option<Permit> {
         self.check(permits);
-        let deadline = deadline_after(timeout);
-        let semaphore = &self.shared.semaphore;
-        let acquired = semaphore.acquire_deadline(permits, deadline);
-        acquired.then(|| self.permit(permits))
+        let limit = Limit::until(deadline_after(timeout));
+        let acquired = self.shared.semaphore.acquire_limited(permits, &limit);
+        acquired.is_ok().then(|| self.permit(permits))
     }
 
     /// As [`Semaphore::acquire`], until `context` ends at most.
@@ -136,18 +131,9 @@ impl Semaphore {
         permits: usize,
     ) -> Result<Permit, ContextError> {
         self.check(permits);
-        if let Some(error) = context.err() {
-            return Err(error);
-        }
-        let acquire = core_sync::AcquireArm::new(&self.shared.semaphore, permits);
-        let done = RecvArm::new(&context.done().0);
-        let arms: [&dyn Arm<Dispatch>; 2] = [&acquire, &done];
-        select(&arms, &mut [Default::default(); 2], NEVER);
-        if acquire.is_chosen() {
-            return Ok(self.permit(permits));
-        }
-        // `done` is closed after the error is set.
-        Err(context.err().unwrap_or(ContextError::Canceled))
+        let semaphore = &self.shared.semaphore;
+        until_end_of(context, |limit| semaphore.acquire_limited(permits, limit))?;
+        Ok(self.permit(permits))
     }
 
     fn permit(&self, permits: usize) -> Permit {

@@ -1,9 +1,14 @@
 //! Waiting until a number of goroutines, or of anything else, are done.
 
+use super::{or_unwind, until_end_of};
 use crate::backend::Dispatch;
+use crate::context::{Context, ContextError};
+use crate::time::deadline_after;
 use gaggle_core::sync as core_sync;
+use gaggle_core::sync::Limit;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A counter of things to be done that goroutines wait for. A clone counts the same things.
 ///
@@ -85,10 +90,54 @@ impl WaitGroup {
     /// Blocks this goroutine (never its OS thread) until the counter is zero.
     ///
     /// # Panics
-    /// When the group is used again before this call has returned.
+    /// When the group is used again before this call has returned, and when a context that this is called under
+    /// ([`Context::run`]) ends first: there is no error to answer ([`WaitGroup::wait_context`] has one). What the
+    /// group counts goes on then.
     #[track_caller]
     pub fn wait(&self) {
-        self.inner.wait();
+        or_unwind(|limit| self.inner.wait_limited(limit));
+    }
+
+    /// As [`WaitGroup::wait`], for `timeout` at most. `false`: the time was over, or a context that this is called
+    /// under has ended, before the counter was zero.
+    ///
+    /// # Panics
+    /// When the group is used again before this call has returned.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// let group = gaggle::sync::WaitGroup::new();
+    /// group.add(1);
+    /// assert!(!group.wait_timeout(Duration::from_millis(1)));
+    /// group.done();
+    /// assert!(group.wait_timeout(Duration::ZERO));
+    /// ```
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let limit = Limit::until(deadline_after(timeout));
+        self.inner.wait_limited(&limit).is_ok()
+    }
+
+    /// As [`WaitGroup::wait`], until `context` ends at most.
+    ///
+    /// # Errors
+    /// Why the context has ended, perhaps before the call.
+    ///
+    /// # Panics
+    /// When the group is used again before this call has returned.
+    ///
+    /// # Examples
+    /// ```
+    /// let group = gaggle::sync::WaitGroup::new();
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// group.add(1);
+    /// gaggle::go(move || cancel.cancel());
+    /// assert!(group.wait_context(&context).is_err());
+    /// ```
+    #[track_caller]
+    pub fn wait_context(&self, context: &Context) -> Result<(), ContextError> {
+        until_end_of(context, |limit| self.inner.wait_limited(limit))
     }
 }
 

@@ -3,7 +3,11 @@
 use crate::{Where, everywhere, until, until_waiting};
 use gaggle::chan::bounded;
 use gaggle::context::{Cancel, Context, ContextError, background};
-use gaggle::sync::{Barrier, Condvar, Mutex, OnceLock, RwLock, SingleFlight};
+use gaggle::group::Group;
+use gaggle::pool::{DynamicPool, PoolError, WorkerPool};
+use gaggle::sync::{
+    Barrier, Condvar, Mutex, Once, OnceLock, RwLock, Semaphore, SingleFlight, WaitGroup,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,6 +142,193 @@ fn who_leaves_a_barrier_is_no_longer_counted() {
         });
         let led = crate::join_all(others);
         assert_eq!(led.into_iter().filter(|led| *led).count(), 1);
+    });
+}
+
+#[test]
+fn wait_for_a_wait_group_ends_and_the_others_are_released_by_the_last_done() {
+    everywhere(|place| {
+        let group = WaitGroup::new();
+        group.add(1);
+        let theirs = group.clone();
+        let patient = place.go(move || theirs.wait());
+        until_waiting(&group, 1);
+        let theirs = group.clone();
+        let plain = Waiting::begin(place, move |_| theirs.wait());
+        until_waiting(&group, 2);
+        plain.must_panic();
+        let theirs = group.clone();
+        let timed = Waiting::begin(place, move |_| theirs.wait_timeout(Duration::MAX));
+        until_waiting(&group, 2);
+        assert_eq!(timed.end(), Ok(false));
+        let theirs = group.clone();
+        let other = Waiting::begin(place, move |_| theirs.wait_context(&background()));
+        until_waiting(&group, 2);
+        assert_eq!(other.end(), Ok(Err(ContextError::Canceled)));
+        until_waiting(&group, 1);
+        assert!(!patient.is_finished());
+        group.done();
+        patient.join().unwrap();
+        // It can be used again: nobody is counted who has left.
+        group.add(1);
+        group.done();
+        group.wait();
+    });
+}
+
+#[test]
+fn ends_that_race_the_last_done_lose_no_waiter() {
+    everywhere(|place| {
+        for _ in 0..200 {
+            let group = WaitGroup::new();
+            group.add(1);
+            let tasks = place.go_all(3, |_| {
+                let group = group.clone();
+                move || group.wait()
+            });
+            let theirs = group.clone();
+            let hasty = Waiting::begin(place, move |context| {
+                theirs.wait_context(context).is_ok() && theirs.wait_context(context).is_ok()
+            });
+            let theirs = group.clone();
+            let last = place.go(move || theirs.done());
+            assert!(hasty.end().is_ok());
+            last.join().unwrap();
+            crate::join_all(tasks);
+        }
+    });
+}
+
+#[test]
+fn wait_for_a_group_ends_and_its_goroutines_go_on() {
+    everywhere(|place| {
+        let (release, released) = bounded::<()>(1);
+        let group = Group::<String>::new().limit(1);
+        group.go(move || {
+            released.recv().unwrap();
+            Err("late".to_owned())
+        });
+        let theirs = group.clone();
+        Waiting::begin(place, move |_| theirs.wait()).must_panic();
+        let theirs = group.clone();
+        Waiting::begin(place, move |_| theirs.go(|| Ok(()))).must_panic();
+        let theirs = group.clone();
+        let other = Waiting::begin(place, move |_| theirs.wait_context(&background()));
+        assert_eq!(other.end(), Ok(Err(ContextError::Canceled)));
+        release.send(()).unwrap();
+        assert_eq!(group.wait(), Err("late".to_owned()));
+    });
+}
+
+#[test]
+fn waits_for_a_pools_end_and_room_end_and_its_tasks_go_on() {
+    everywhere(|place| {
+        let (release, released) = bounded::<()>(4);
+        let fixed = WorkerPool::<()>::new(1).unwrap();
+        let growing = DynamicPool::<()>::with(1..=1, 1, Duration::MAX).unwrap();
+        fixed.run();
+        let (begun, has_begun) = bounded(4);
+        let task = move || {
+            begun.send(()).unwrap();
+            released.recv().map_err(|_closed| ())
+        };
+        fixed.add(task.clone()).unwrap();
+        growing.add(task.clone()).unwrap();
+        for _ in 0..2 {
+            has_begun.recv().unwrap();
+        }
+        // One runs, one waits, each pool is full.
+        fixed.add(task.clone()).unwrap();
+        growing.add(task.clone()).unwrap();
+        let (theirs, third) = (fixed.clone(), task.clone());
+        let added = Waiting::begin(place, move |_| theirs.add(third));
+        assert_eq!(added.end(), Ok(Err(PoolError::ShutDown)));
+        let theirs = growing.clone();
+        Waiting::begin(place, move |_| theirs.add(task)).must_panic();
+        let theirs = fixed.clone();
+        Waiting::begin(place, move |_| theirs.shutdown()).must_panic();
+        let theirs = growing.clone();
+        Waiting::begin(place, move |_| theirs.shutdown()).must_panic();
+        for _ in 0..4 {
+            release.send(()).unwrap();
+        }
+        fixed.shutdown();
+        growing.shutdown();
+        assert_eq!(fixed.results().chain(growing.results()).count(), 0);
+    });
+}
+
+#[test]
+fn wait_for_a_scopes_limit_ends_and_its_goroutines_are_waited_for() {
+    everywhere(|place| {
+        let (release, released) = bounded::<()>(1);
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ended);
+        let waiting = Waiting::begin(place, move |context| {
+            gaggle::scope_with_limit(1, |scope| {
+                let counted = &counted;
+                scope.go(move || {
+                    released.recv().unwrap();
+                    counted.fetch_add(1, Ordering::Relaxed);
+                });
+                let refused = gaggle::Builder::new().spawn_scoped(scope, || ());
+                let error = refused.expect_err("the context ends first");
+                let source = error.get_ref().and_then(|e| e.downcast_ref());
+                assert_eq!(source, context.err().as_ref());
+                let refused = catch_unwind(AssertUnwindSafe(|| drop(scope.go(|| ()))));
+                let payload = refused.expect_err("it has no error to answer");
+                let text = payload.downcast_ref::<String>().expect("a text");
+                assert!(text.contains("context canceled"), "{text}");
+                // The wait for the end of the scope is not ended.
+                release.send(()).unwrap();
+            });
+        });
+        assert_eq!(waiting.end(), Ok(()));
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn wait_for_permits_ends_and_those_behind_are_served() {
+    everywhere(|place| {
+        let semaphore = Semaphore::new(2);
+        let permit = semaphore.acquire(1);
+        let theirs = semaphore.clone();
+        let large = Waiting::begin(place, move |_| drop(theirs.acquire(2)));
+        let theirs = semaphore.clone();
+        let other = Waiting::begin(place, move |_| {
+            theirs.acquire_context(&background(), 2).map(drop)
+        });
+        let theirs = semaphore.clone();
+        let small = place.go(move || drop(theirs.acquire(1)));
+        large.must_panic();
+        assert_eq!(other.end(), Ok(Err(ContextError::Canceled)));
+        small.join().unwrap();
+        drop(permit);
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
+fn who_waits_for_anothers_run_of_a_once_gives_up_alone() {
+    everywhere(|place| {
+        let (release, released) = bounded::<()>(1);
+        let (begun, has_begun) = bounded(1);
+        let once = Arc::new(Once::new());
+        let theirs = Arc::clone(&once);
+        let runner = place.go(move || {
+            theirs.call_once(|| {
+                begun.send(()).unwrap();
+                released.recv().unwrap();
+            });
+        });
+        has_begun.recv().unwrap();
+        let theirs = Arc::clone(&once);
+        Waiting::begin(place, move |_| theirs.call_once(|| unreachable!())).must_panic();
+        assert!(!once.is_completed());
+        release.send(()).unwrap();
+        runner.join().unwrap();
+        assert!(once.is_completed());
     });
 }
 
