@@ -16,6 +16,7 @@ Commands:
   tidy   checks crate and layer arrows, module docs, file sizes, and the documents' links
   ci     runs every check that a change must pass, as .ci/run does
   stress runs everything at once on goroutines, for minutes, on three allocators
+  compat tries unmodified crates on a thousand goroutines each, and writes docs/compatibility.md
   bench  measures Gaggle beside Go, tokio, may and plain threads, and writes tables and plots
   help   prints this
 
@@ -79,6 +80,8 @@ pub enum Request {
     ListSteps,
     /// Run the stress programs.
     Stress(Stress),
+    /// Run the compatibility program with these arguments, which it reads itself.
+    Compat(Vec<OsString>),
     /// Run the bench's harness with these arguments, which it reads itself.
     Bench(Vec<OsString>),
     /// Run the named steps of `ci`, or all of them if none is named.
@@ -113,6 +116,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
         },
         Some("ci") => parse_ci(&mut parser),
         Some("stress") => parse_stress(&mut parser),
+        Some("compat") => {
+            let arguments = parser.raw_args().map_err(wrong)?;
+            Ok(Request::Compat(arguments.collect()))
+        }
         Some("bench") => {
             let arguments = parser.raw_args().map_err(wrong)?;
             Ok(Request::Bench(arguments.collect()))
@@ -273,10 +280,15 @@ mod tests {
     }
 
     #[test]
-    fn the_harness_of_the_bench_reads_its_arguments_itself() {
+    fn programs_of_other_workspaces_read_their_arguments_themselves() {
         let words = ["pingpong", "--quick", "--help"].map(OsString::from);
         let expected = Ok(Request::Bench(words.to_vec()));
         assert_eq!(parsed("bench pingpong --quick --help"), expected);
+        let words = ["--write"].map(OsString::from);
+        assert_eq!(
+            parsed("compat --write"),
+            Ok(Request::Compat(words.to_vec()))
+        );
     }
 
     #[test]

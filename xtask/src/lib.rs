@@ -3,6 +3,7 @@
 //! - [`tidy`] keeps the rules that no compiler knows: which crate may know which, where assembly and
 //!   system calls live, that every module says what it is, that documents link what exists.
 //! - [`ci`] runs everything that must hold before a change is accepted, step by step.
+//! - [`compat`] hands over to the program that tries unmodified crates.
 //! - [`mod@bench`] hands over to the harness that compares with the peers.
 //! - [`cli`] reads the command line.
 
@@ -11,6 +12,7 @@
 pub mod bench;
 pub mod ci;
 pub mod cli;
+pub mod compat;
 pub mod failure;
 pub mod stress;
 pub mod tidy;

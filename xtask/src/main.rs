@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use xtask::bench;
 use xtask::ci;
 use xtask::cli::{self, Request};
+use xtask::compat;
 use xtask::failure::Failure;
 use xtask::tidy;
 
@@ -45,6 +46,7 @@ fn run(request: Request) -> Result<bool, Failure> {
             }
             Ok(true)
         }
+        Request::Compat(arguments) => compat::run(&workspace_root()?, &arguments),
         Request::Bench(arguments) => bench::run(&workspace_root()?, &arguments),
         Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),

@@ -72,6 +72,11 @@ static STEPS: &[Step] = &[
     ),
     step("examples", "the examples do what they say", examples),
     step(
+        "compat",
+        "unmodified crates do on goroutines what docs/compatibility.md says",
+        compat,
+    ),
+    step(
         "demo",
         "the main job loses nothing and keeps the order, killed half-way",
         demo,
@@ -125,7 +130,7 @@ fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
 
 fn lock(root: &Path) -> Result<Plan, Failure> {
     let mut tasks = vec![Task::new("cargo fetch --locked", 10)];
-    for own in ["bench", "bench/peers", "stress"] {
+    for own in ["bench", "bench/peers", "compat", "stress"] {
         if root.join(own).join("Cargo.toml").exists() {
             let fetch = format!("cargo fetch --locked --manifest-path {own}/Cargo.toml");
             tasks.push(Task::new(&fetch, 10));
@@ -144,7 +149,14 @@ fn deny(_: &Path) -> Result<Plan, Failure> {
         let line = format!("cargo deny --manifest-path {manifest} {check}");
         Task::new(&line, 5)
     };
-    run(["Cargo.toml", "bench/Cargo.toml", "bench/peers/Cargo.toml"].map(of))
+    let mut tasks = ["Cargo.toml", "bench/Cargo.toml", "bench/peers/Cargo.toml"]
+        .map(of)
+        .to_vec();
+    // Crates are tried there whatever their licences: nothing that is shipped contains them.
+    let check = "--config deny.toml check --hide-inclusion-graph bans sources";
+    let line = format!("cargo deny --manifest-path compat/Cargo.toml {check}");
+    tasks.push(Task::new(&line, 5));
+    Ok(Plan::Run(tasks))
 }
 
 fn clippy(_: &Path) -> Result<Plan, Failure> {
@@ -254,6 +266,19 @@ fn load(_: &Path) -> Result<Plan, Failure> {
     ];
     tasks.extend(crate::stress::ALLOCATORS.iter().map(short));
     Ok(Plan::Run(tasks))
+}
+
+/// Needs PostgreSQL, Redis and the headers of OpenSSL, which `.ci/run` installs.
+fn compat(_: &Path) -> Result<Plan, Failure> {
+    let manifest = "--manifest-path compat/Cargo.toml";
+    run([
+        Task::new(&format!("cargo fmt --all {manifest} --check"), 5),
+        Task::new(
+            &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
+            15,
+        ),
+        Task::new(&format!("cargo run {manifest} --quiet -- --check"), 15),
+    ])
 }
 
 /// Fewer events than a user's run: this is for correctness, figures need a quiet machine.

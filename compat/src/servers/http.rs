@@ -1,0 +1,82 @@
+//! An HTTP server that takes its time, on tokio: it shares nothing with what is tried.
+
+use crate::at_once::Failure;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+/// How long each answer takes: long enough that all the requests are in flight at once.
+const DELAY: Duration = Duration::from_millis(20);
+
+/// The server; it ends when this is dropped.
+pub struct Http {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _runtime: Runtime,
+}
+
+impl Http {
+    /// Starts it on a free port.
+    pub fn start() -> Result<Http, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let listener = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind("127.0.0.1:0".parse().expect("an address"))?;
+            socket.listen(4096)
+        })?;
+        let address = listener.local_addr()?;
+        runtime.spawn(accept(listener));
+        Ok(Http {
+            address,
+            _runtime: runtime,
+        })
+    }
+}
+
+async fn accept(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            // A client that goes away in the middle is its own affair.
+            let _ = serve(stream).await;
+        });
+    }
+}
+
+/// Requests without bodies, one after the other: all that the clients here send.
+async fn serve(stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut path, mut keep_alive) = (String::new(), true);
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end();
+            if line.is_empty() {
+                break;
+            }
+            if path.is_empty() {
+                path = line.split(' ').nth(1).unwrap_or("/").to_string();
+            }
+            keep_alive &= !line.eq_ignore_ascii_case("connection: close");
+        }
+        tokio::time::sleep(DELAY).await;
+        let body = path.trim_start_matches('/');
+        let connection = if keep_alive { "keep-alive" } else { "close" };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.get_mut().write_all(answer.as_bytes()).await?;
+        if !keep_alive {
+            return stream.get_mut().shutdown().await;
+        }
+    }
+}
