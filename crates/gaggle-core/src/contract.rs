@@ -145,6 +145,20 @@ impl WaitReason {
     }
 }
 
+/// What a watch of a descriptor is for.
+///
+/// Watches are no part of [`Runtime`]: no algorithm knows them, only the facade, which calls each backend's
+/// own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the end.
+    Read,
+    /// Room to write, or the end.
+    Write,
+    /// The other side has gone, or will write no more; nothing need have been read.
+    Hangup,
+}
+
 /// The operations of a backend.
 pub trait Runtime: Sized + 'static {
     /// The lock of short critical sections.

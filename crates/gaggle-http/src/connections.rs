@@ -6,8 +6,9 @@
 //!   other's, both sequentially consistent, so at least one of them sees the other.
 //! - N3: a connection with a request in flight is left alone until the drain's time is up.
 
+use crate::listener::{Peer, Stream};
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,15 +23,41 @@ const CLOSING: u8 = 2;
 /// One connection, as the goroutine that serves it and the one that stops the server share it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
+    peer: Peer,
     state: AtomicU8,
+    /// Who is to be told that draining has begun, where more than one request may be in flight.
+    #[cfg(feature = "http2")]
+    on_drain: Mutex<Option<std::task::Waker>>,
     table: Arc<Connections>,
     number: u64,
 }
 
 impl Connection {
-    pub(crate) fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Has `waker` woken when draining begins; it may have begun already.
+    #[cfg(feature = "http2")]
+    pub(crate) fn wake_on_drain(&self, waker: &std::task::Waker) {
+        *self.on_drain.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+    }
+
+    #[cfg(feature = "http2")]
+    fn tell_of_drain(&self) {
+        let waker = self
+            .on_drain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether the server is being stopped: this connection's next response is its last.
@@ -70,6 +97,18 @@ impl Connection {
     fn shut(&self, side: Shutdown) {
         // An error means that the peer has already gone, and then there is nothing left to shut.
         let _ = self.stream.shutdown(side);
+    }
+}
+
+/// A connection as the owner of its descriptor.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Connection>);
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Handle {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.stream.as_fd()
     }
 }
 
@@ -113,9 +152,12 @@ impl Connections {
     }
 
     /// Enters a connection under `number`, which its caller never uses twice.
-    pub(crate) fn enter(self: &Arc<Self>, number: u64, stream: TcpStream) -> Seat {
+    pub(crate) fn enter(self: &Arc<Self>, number: u64, stream: Stream, peer: Peer) -> Seat {
         let connection = Arc::new(Connection {
             stream,
+            peer,
+            #[cfg(feature = "http2")]
+            on_drain: Mutex::new(None),
             state: AtomicU8::new(BUSY),
             table: Arc::clone(self),
             number,
@@ -165,6 +207,8 @@ impl Connections {
         self.changed.notify_all();
         for connection in all {
             connection.close_if_waiting();
+            #[cfg(feature = "http2")]
+            connection.tell_of_drain();
         }
     }
 

@@ -1,16 +1,13 @@
 //! Runs hyper's connection on one goroutine.
 //!
 //! - D1: the connection is polled again for as long as a waker rang during the last poll.
-//! - D2: only when none rang, and hyper wants bytes, is a blocking read made (W1 of [`crate::wire`]).
+//! - D2: only when none rang, and hyper wants bytes, is a blocking read made (W1 of [`crate::wire`]); while a
+//!   service is reading a body, it is made when there are bytes, and until then a waker may ring.
 //! - D3: only when none rang, and hyper wants no bytes, does the goroutine park until one rings: then
 //!   the service itself waits for something.
-//!
-//! A ring that comes during the blocking read of D2 is answered after it: a service that reads its
-//! body and waits for something else *at the same time* sees the something else with the client's
-//! next bytes. One that does one thing after the other, as blocking code does, never notices.
 
 use crate::wire::Wire;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -18,14 +15,28 @@ use std::thread::{self, Thread};
 
 /// The waker of a connection's goroutine.
 #[derive(Debug)]
-struct Bell {
+pub(crate) struct Bell {
     rung: AtomicBool,
     goroutine: Thread,
 }
 
 impl Bell {
+    /// The calling goroutine's.
+    pub(crate) fn new() -> Arc<Bell> {
+        Arc::new(Bell {
+            rung: AtomicBool::new(false),
+            goroutine: thread::current(),
+        })
+    }
+
+    /// Whether it has rung and not been taken notice of.
+    fn is_rung(&self) -> bool {
+        // Relaxed: only whether to go on; `take` is what acquires.
+        self.rung.load(Ordering::Relaxed)
+    }
+
     /// Whether it rang since the last call.
-    fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         // AcqRel: Acquire pairs with the Release in `wake_by_ref`, so that the next poll sees what
         // was done before the ring.
         self.rung.swap(false, Ordering::AcqRel)
@@ -46,12 +57,9 @@ impl Wake for Bell {
 }
 
 /// Blocks this goroutine until `connection` has ended.
-pub(crate) fn drive<F: Future>(wire: &Wire, connection: F) -> F::Output {
-    let mut connection = pin!(connection);
-    let bell = Arc::new(Bell {
-        rung: AtomicBool::new(false),
-        goroutine: thread::current(),
-    });
+pub(crate) fn drive<F: Future + Unpin>(wire: &Wire, connection: &mut F) -> F::Output {
+    let mut connection = Pin::new(connection);
+    let bell = Bell::new();
     let waker = Waker::from(Arc::clone(&bell));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -63,7 +71,7 @@ pub(crate) fn drive<F: Future>(wire: &Wire, connection: F) -> F::Output {
             continue;
         }
         if wanted {
-            wire.stage();
+            wire.stage_unless(&mut context, || bell.is_rung());
         } else {
             while !bell.take() {
                 thread::park();

@@ -1,12 +1,18 @@
-//! HTTP on goroutines: a server whose handlers simply block.
+//! HTTP on goroutines: servers whose handlers simply block.
 //!
-//! Each connection is a goroutine of its own on a plain `std::net::TcpStream`. The protocol is
-//! [hyper](https://hyper.rs)'s; this crate reads and writes the socket for it, one blocking call at a
-//! time, and adds what a server that faces the world needs: limits, timeouts, backpressure on accept
-//! and a shutdown that drops nothing in flight.
+//! Each connection is a goroutine of its own on a plain `std` socket, TCP or Unix, and over HTTP/2 each
+//! request is one more. The protocol is [hyper](https://hyper.rs)'s; this crate reads and writes the socket
+//! for it, and adds what a server that faces the world needs: limits, timeouts, backpressure on accept, a
+//! context for each request that ends when its client goes away, and a shutdown that drops nothing in
+//! flight. No async runtime is underneath.
 //!
 //! A handler is either a plain function from request to response, called with the whole body in
 //! memory ([`Server::serve`]), or a `tower` service that streams ([`Server::serve_service`]).
+//!
+//! # Features
+//! None is on by default: a server of HTTP/1.1 needs none.
+//! - `http2`: HTTP/2 for the server, by ALPN and by prior knowledge.
+//! - `tls`: TLS by rustls with ring, which needs a C compiler and nothing else.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -37,10 +43,33 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
+mod connection;
 mod connections;
 mod drive;
+mod framing;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(feature = "http2")]
+mod io;
+mod listener;
+mod metrics;
+mod request;
 mod server;
 mod service;
+mod settings;
+#[cfg(feature = "http2")]
+mod stream;
+#[cfg(feature = "http2")]
+mod timer;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod transport;
+mod upgrade;
 mod wire;
 
-pub use server::{Server, ServerBuilder, Stopped};
+pub use listener::{Listener, Peer};
+pub use metrics::{Metrics, Route, RouteMetrics, named};
+pub use server::{Server, Stopped};
+pub use settings::ServerBuilder;
+pub use upgrade::{Upgraded, on_upgrade};

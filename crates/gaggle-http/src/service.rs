@@ -1,5 +1,7 @@
 //! What stands between hyper and the user's handler: the body's limit, panics, the last response.
 
+use crate::request::{Exchange, Scope};
+use crate::upgrade;
 use crate::wire::Wire;
 use bytes::Bytes;
 use gaggle::context::Context;
@@ -17,13 +19,16 @@ use std::rc::Rc;
 use std::task::{self, Poll};
 use tower_service::Service;
 
-/// Ends the response's part of the exchange when hyper drops the body.
+/// Ends the response's part of the exchange when hyper drops the body, and then the request.
 #[derive(Debug)]
-struct Turn(Rc<Wire>);
+struct Turn {
+    wire: Rc<Wire>,
+    _scope: Scope,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.end_response();
+        self.wire.end_response();
     }
 }
 
@@ -63,7 +68,11 @@ impl<B: Body> Body for Outgoing<B> {
 }
 
 /// Makes of a handler's response, or of its failure, what hyper sends.
-fn outgoing<B>(wire: Rc<Wire>, outcome: Result<Response<B>, StatusCode>) -> Response<Outgoing<B>> {
+fn outgoing<B>(
+    wire: Rc<Wire>,
+    mut scope: Scope,
+    outcome: Result<Response<B>, StatusCode>,
+) -> Response<Outgoing<B>> {
     let failed = outcome.is_err();
     let (mut head, body) = match outcome {
         Ok(response) => {
@@ -76,7 +85,12 @@ fn outgoing<B>(wire: Rc<Wire>, outcome: Result<Response<B>, StatusCode>) -> Resp
             (head, None)
         }
     };
-    if failed || wire.is_draining() {
+    scope.answered(head.status, &mut head.extensions);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(handover) = upgrade::take(&mut head.extensions) {
+            wire.set_upgrade(handover);
+        }
+    } else if failed || wire.is_draining() {
         head.headers
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -84,7 +98,10 @@ fn outgoing<B>(wire: Rc<Wire>, outcome: Result<Response<B>, StatusCode>) -> Resp
         head,
         Outgoing {
             body,
-            turn: Turn(wire),
+            turn: Turn {
+                wire,
+                _scope: scope,
+            },
         },
     )
 }
@@ -93,22 +110,22 @@ fn outgoing<B>(wire: Rc<Wire>, outcome: Result<Response<B>, StatusCode>) -> Resp
 pub(crate) async fn answer_blocking<H>(
     wire: Rc<Wire>,
     handler: &H,
-    context: &Context,
-    body_bytes_max: usize,
+    exchange: &Exchange,
     request: Request<Incoming>,
 ) -> Response<Outgoing<Full<Bytes>>>
 where
     H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
 {
     wire.begin_body();
+    let scope = exchange.begin();
     let (head, body) = request.into_parts();
-    let outcome = match collect(&wire, body, body_bytes_max).await {
+    let outcome = match collect(&wire, body, exchange.settings.body_bytes_max).await {
         Err(status) => Err(status),
         Ok(bytes) => {
             let request = Request::from_parts(head, bytes);
             // A handler that panicked has been dropped with all it held; what it shares with others
             // it must keep whole itself, as in any thread.
-            catch_unwind(AssertUnwindSafe(|| handler(context, request)))
+            catch_unwind(AssertUnwindSafe(|| handler(&scope.context, request)))
                 .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
@@ -124,7 +141,7 @@ where
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
             Ok(response)
         });
-    outgoing(wire, outcome)
+    outgoing(wire, scope, outcome)
 }
 
 /// The whole body, or the status that says why there is none.
@@ -151,7 +168,7 @@ async fn collect(wire: &Wire, body: Incoming, bytes_max: usize) -> Result<Bytes,
     }
 }
 
-fn is_over(body: &Incoming, bytes_max: usize) -> bool {
+pub(crate) fn is_over(body: &Incoming, bytes_max: usize) -> bool {
     body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX)
 }
 
@@ -162,17 +179,19 @@ fn is_over(body: &Incoming, bytes_max: usize) -> bool {
 pub(crate) async fn answer_service<S, B>(
     wire: Rc<Wire>,
     service: &RefCell<S>,
-    body_bytes_max: usize,
-    request: Request<Incoming>,
+    exchange: &Exchange,
+    mut request: Request<Incoming>,
 ) -> Response<Outgoing<B>>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
 {
     wire.begin_body();
-    if is_over(request.body(), body_bytes_max) {
+    let scope = exchange.begin();
+    if is_over(request.body(), exchange.settings.body_bytes_max) {
         wire.refuse();
-        return outgoing(wire, Err(StatusCode::PAYLOAD_TOO_LARGE));
+        return outgoing(wire, scope, Err(StatusCode::PAYLOAD_TOO_LARGE));
     }
+    request.extensions_mut().insert(scope.context.clone());
     let answer = pin!(async {
         poll_fn(|context| service.borrow_mut().poll_ready(context)).await?;
         let answer = service.borrow_mut().call(request);
@@ -186,11 +205,11 @@ where
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
-    outgoing(wire, outcome)
+    outgoing(wire, scope, outcome)
 }
 
 /// Awaits `future`; `None`: it panicked.
-async fn unwinding<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+pub(crate) async fn unwinding<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| {
         // A future that panicked is never polled again, only dropped.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

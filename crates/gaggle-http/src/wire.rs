@@ -11,9 +11,15 @@
 //! - W3: no byte is staged while staged bytes are left.
 
 use crate::connections::Connection;
+#[cfg(unix)]
+use crate::connections::Handle;
+use crate::framing::Framing;
+use crate::transport::Transport;
+use crate::upgrade::Handover;
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -67,10 +73,19 @@ struct Staged {
 #[derive(Debug)]
 pub(crate) struct Wire {
     connection: Arc<Connection>,
+    transport: Transport,
     timeouts: Timeouts,
+    /// The service may wait for something else while it reads a body.
+    is_mixed: bool,
+    #[cfg(unix)]
+    readiness: RefCell<Option<gaggle::net::Readiness<Handle>>>,
+    upgrade: RefCell<Option<Handover>>,
     timeout_set: Cell<Option<Duration>>,
     phase: Cell<Phase>,
     staged: RefCell<Staged>,
+    framing: RefCell<Framing>,
+    /// A request was refused before hyper saw all of it.
+    malformed: Cell<bool>,
     wanted: Cell<bool>,
     timed_out: Cell<bool>,
     refused: Cell<bool>,
@@ -81,14 +96,24 @@ impl Wire {
     ///
     /// # Errors
     /// When the operating system refuses a socket option, as for a peer that has already gone.
-    pub(crate) fn new(connection: Arc<Connection>, timeouts: Timeouts) -> io::Result<Rc<Wire>> {
-        connection.stream().set_nodelay(true)?;
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        transport: Transport,
+        timeouts: Timeouts,
+        is_mixed: bool,
+    ) -> io::Result<Rc<Wire>> {
+        connection.stream().set_nodelay()?;
         connection
             .stream()
             .set_write_timeout(Some(timeouts.write))?;
         Ok(Rc::new(Wire {
             connection,
+            transport,
             timeouts,
+            is_mixed,
+            #[cfg(unix)]
+            readiness: RefCell::new(None),
+            upgrade: RefCell::new(None),
             timeout_set: Cell::new(None),
             phase: Cell::new(Phase::First),
             staged: RefCell::new(Staged {
@@ -98,6 +123,8 @@ impl Wire {
                 ended: false,
                 failure: None,
             }),
+            framing: RefCell::new(Framing::new()),
+            malformed: Cell::new(false),
             wanted: Cell::new(false),
             timed_out: Cell::new(false),
             refused: Cell::new(false),
@@ -134,6 +161,115 @@ impl Wire {
         self.wanted.take()
     }
 
+    /// Completes TLS's handshake, blocking this goroutine as long as a head may take.
+    ///
+    /// # Errors
+    /// When it fails, takes too long, or the server is being stopped.
+    #[cfg(feature = "tls")]
+    pub(crate) fn handshake(&self) -> io::Result<()> {
+        let Transport::Tls(tls) = &self.transport else {
+            return Ok(());
+        };
+        let deadline = Instant::now().checked_add(self.timeouts.header_read);
+        while tls.borrow().is_handshaking() {
+            let left = deadline.map_or(self.timeouts.header_read, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return Err(self.late());
+            }
+            self.limit_read(left)?;
+            // A client that is still greeting has asked for nothing that a stop would have to finish.
+            self.connection.begin_wait();
+            let advanced =
+                crate::transport::advance(&mut tls.borrow_mut(), self.connection.stream());
+            self.connection.end_wait();
+            if advanced? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the client asks for HTTP/2: by TLS's choice of a protocol, or, without TLS, by its first
+    /// bytes, which are staged for whoever serves them. Blocks this goroutine until they say.
+    #[cfg(feature = "http2")]
+    pub(crate) fn asks_for_http2(&self) -> bool {
+        /// RFC 9113, 3.4.
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        #[cfg(feature = "tls")]
+        if let Transport::Tls(tls) = &self.transport {
+            return tls.borrow().alpn_protocol() == Some(b"h2");
+        }
+        self.stage();
+        loop {
+            let mut staged = self.staged.borrow_mut();
+            let first = &staged.bytes[staged.start..staged.end];
+            let compared = first.len().min(PREFACE.len());
+            if first[..compared] != PREFACE[..compared] {
+                return false;
+            }
+            if compared == PREFACE.len() {
+                return true;
+            }
+            if staged.ended || staged.failure.is_some() {
+                return false;
+            }
+            let end = staged.end;
+            match self.receive(&mut staged.bytes[end..]) {
+                Ok(0) => staged.ended = true,
+                Ok(count) => staged.end += count,
+                Err(error) => staged.failure = Some(error),
+            }
+        }
+    }
+
+    /// Gives up the connection's TLS and what is staged, for who goes on with it otherwise.
+    pub(crate) fn take_apart(self: Rc<Self>) -> Option<(Transport, Bytes)> {
+        let wire = Rc::into_inner(self)?;
+        let staged = wire.staged.into_inner();
+        let bytes = Bytes::copy_from_slice(&staged.bytes[staged.start..staged.end]);
+        Some((wire.transport, bytes))
+    }
+
+    /// Keeps who goes on with the connection once the response to come has been sent.
+    pub(crate) fn set_upgrade(&self, handover: Handover) {
+        *self.upgrade.borrow_mut() = Some(handover);
+    }
+
+    /// Who goes on with the connection, if a response has said so.
+    pub(crate) fn take_upgrade(&self) -> Option<Handover> {
+        self.upgrade.borrow_mut().take()
+    }
+
+    /// Stages what the socket yields next, as [`Wire::stage`], unless `is_over` says first that something
+    /// else is to be done. `context` wakes this goroutine.
+    pub(crate) fn stage_unless(&self, context: &mut Context<'_>, is_over: impl Fn() -> bool) {
+        #[cfg(unix)]
+        if self.is_mixed && matches!(self.phase.get(), Phase::Body(_)) {
+            while !self.transport.holds_bytes() {
+                let mut readiness = self.readiness.borrow_mut();
+                let readiness = readiness.get_or_insert_with(|| {
+                    gaggle::net::Readiness::new(Handle(Arc::clone(&self.connection)))
+                });
+                // An error is what the read will meet as well; where this does not work, it just blocks.
+                if readiness.poll_readable(context).is_ready() {
+                    break;
+                }
+                let Ok(left) = self.time_left() else { break };
+                if is_over() {
+                    return;
+                }
+                std::thread::park_timeout(left);
+                if is_over() {
+                    return;
+                }
+            }
+        }
+        let _ = (context, is_over);
+        self.stage();
+    }
+
     /// Stages what the socket yields next, blocking this goroutine until there is something (W1, W2).
     pub(crate) fn stage(&self) {
         let mut staged = self.staged.borrow_mut();
@@ -155,37 +291,43 @@ impl Wire {
         }
     }
 
-    /// One blocking read in the current phase; no bytes mean that no more will come.
+    /// Blocking reads in the current phase until there are plain bytes; none mean that no more will come.
     fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
-        let waiting = matches!(self.phase.get(), Phase::First | Phase::Idle);
-        let time = self.time_left()?;
+        loop {
+            let waiting = matches!(self.phase.get(), Phase::First | Phase::Idle);
+            self.limit_read(self.time_left()?)?;
+            if waiting {
+                self.connection.begin_wait();
+            }
+            let received = self.transport.read(self.connection.stream(), room);
+            if waiting {
+                self.connection.end_wait();
+            }
+            match received {
+                Ok(received) => {
+                    if waiting && received != Some(0) {
+                        self.phase.set(Phase::Head(None));
+                    }
+                    if let Some(count) = received {
+                        return Ok(count);
+                    }
+                }
+                Err(error) if is_late(&error) => {
+                    // A client that asks for nothing is no error: the connection just ends.
+                    return if waiting { Ok(0) } else { Err(self.late()) };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Has the next read of the socket end after `time`.
+    fn limit_read(&self, time: Duration) -> io::Result<()> {
         if self.timeout_set.get() != Some(time) {
             self.connection.stream().set_read_timeout(Some(time))?;
             self.timeout_set.set(Some(time));
         }
-        if waiting {
-            self.connection.begin_wait();
-        }
-        let received = loop {
-            match self.connection.stream().read(room) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        if waiting {
-            self.connection.end_wait();
-        }
-        match received {
-            Ok(count) if waiting && count > 0 => {
-                self.phase.set(Phase::Head(None));
-                Ok(count)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                // A client that asks for nothing is no error: the connection just ends.
-                if waiting { Ok(0) } else { Err(self.late()) }
-            }
-            other => other,
-        }
+        Ok(())
     }
 
     /// How long the current phase may still block.
@@ -220,16 +362,28 @@ impl Wire {
     /// Ends the socket after hyper has ended with the connection, `cleanly` or with an error.
     pub(crate) fn finish(&self, cleanly: bool) {
         let mut stream = self.connection.stream();
-        if self.timed_out.get() && matches!(self.phase.get(), Phase::Head(_)) {
-            // RFC 9110, 15.5.9. Nothing else of ours is under way: no request has been read.
-            let _ = stream.write_all(
-                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-            );
+        // Nothing else of ours is under way: no request has been read, and none was refused before.
+        if !matches!(self.phase.get(), Phase::Body(_)) && !self.refused.get() {
+            let status = match (self.timed_out.get(), self.malformed.get()) {
+                (_, true) => Some("400 Bad Request"),
+                // RFC 9110, 15.5.9.
+                (true, _) if matches!(self.phase.get(), Phase::Head(_)) => {
+                    Some("408 Request Timeout")
+                }
+                _ => None,
+            };
+            if let Some(status) = status {
+                let answer =
+                    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                let _ = self.transport.write(stream, answer.as_bytes());
+            }
         }
         // Here and below an error means that the peer has gone, which is where this leads anyway.
+        self.transport.close_notify(stream);
         let _ = stream.shutdown(Shutdown::Write);
         let mut staged = self.staged.borrow_mut();
-        if staged.ended || staged.failure.is_some() || (cleanly && !self.refused.get()) {
+        let is_over = staged.failure.is_some() && !self.malformed.get();
+        if staged.ended || is_over || (cleanly && !self.refused.get()) {
             return;
         }
         let deadline = Instant::now() + LINGER_TIME;
@@ -260,7 +414,16 @@ impl Read for Socket {
         let mut staged = self.0.staged.borrow_mut();
         if staged.start < staged.end {
             let count = room.remaining().min(staged.end - staged.start);
-            room.put_slice(&staged.bytes[staged.start..staged.start + count]);
+            let bytes = &staged.bytes[staged.start..staged.start + count];
+            let Ok(count) = self.0.framing.borrow_mut().admit(bytes) else {
+                // Of a body that is wrong the service learns by this error, and answers.
+                let in_body = matches!(self.0.phase.get(), Phase::Body(_));
+                self.0.malformed.set(!in_body);
+                staged.failure = Some(ErrorKind::InvalidData.into());
+                staged.start = staged.end;
+                return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+            };
+            room.put_slice(&bytes[..count]);
             staged.start += count;
             return Poll::Ready(Ok(()));
         }
@@ -282,7 +445,8 @@ impl Write for Socket {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(retry(|| self.0.connection.stream().write(bytes)))
+        let wire = &self.0;
+        Poll::Ready(wire.transport.write(wire.connection.stream(), bytes))
     }
 
     fn poll_write_vectored(
@@ -290,7 +454,11 @@ impl Write for Socket {
         _: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(retry(|| self.0.connection.stream().write_vectored(slices)))
+        let wire = &self.0;
+        Poll::Ready(
+            wire.transport
+                .write_vectored(wire.connection.stream(), slices),
+        )
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -307,12 +475,7 @@ impl Write for Socket {
     }
 }
 
-/// Repeats a write that a signal interrupted.
-fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match write() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+/// Whether a time limit ended a call.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -72,7 +72,7 @@ impl Start {
 
     /// The goroutine, which is not runnable yet. Called where malloc may not be: `used` takes what is to be
     /// freed later.
-    fn into_goroutine(self, used: &mut Option<Box<Rare>>) -> &'static G {
+    pub fn into_goroutine(self, used: &mut Option<Box<Rare>>) -> &'static G {
         let (mut name, mut stack_bytes, mut signal_mask) = (None, None, 0);
         if let Some(mut rare) = self.rare {
             (name, stack_bytes, signal_mask) =

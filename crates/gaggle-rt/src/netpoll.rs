@@ -24,8 +24,14 @@
 //!   goroutine when it makes the call. Who finds the turn taken notes that and waits for an edge; giving
 //!   up a turn that somebody wanted counts as one.
 //!
+//! Who wants to be told rather than to wait has a watch in the descriptor's record ([`watch`]).
+//!
 //! Source: Go's runtime/netpoll.go, but for N1, which takes the place of its per-direction states and
 //! lets many goroutines wait for the same descriptor.
+
+mod watch;
+
+pub use watch::{Watch, is_ready};
 
 use crate::Green;
 use crate::g::G;
@@ -102,6 +108,7 @@ struct Sides {
     registered: bool,
     read: Side,
     write: Side,
+    watches: watch::Watches,
 }
 
 // SAFETY: the lists are reached only under the lock, and waiters may be touched from any thread there.
@@ -204,6 +211,7 @@ fn make_page(page: &AtomicPtr<Descriptor>) -> Option<*mut Descriptor> {
                 registered: false,
                 read: Side::default(),
                 write: Side::default(),
+                watches: watch::Watches::default(),
             }),
         };
         let place = made.wrapping_add(index);
@@ -568,6 +576,7 @@ fn edge(fd: i32, generation: u32, bits: i32, ready: &mut Batch<G>) {
         record.write_edges.fetch_add(1, Ordering::Release);
         sides.write.wake_all(EDGE, ready);
     }
+    sides.watches.fire(bits, ready);
 }
 
 /// Says that the number `fd` does not, or no longer, stand for the file that it stood for (N3).
@@ -590,6 +599,7 @@ pub fn forget(fd: i32) {
         record.generation.fetch_add(1, Ordering::Release);
         sides.read.wake_all(CLOSED, &mut ready);
         sides.write.wake_all(CLOSED, &mut ready);
+        sides.watches.close(&mut ready);
     }
     sched::ready_batch(ready);
 }
@@ -643,6 +653,7 @@ fn move_to(record: &Descriptor, fd: i32, own: i32) -> bool {
         record.touched.store(false, Ordering::Relaxed);
         // Release: pairs with the Acquire in `observe`.
         record.generation.fetch_add(1, Ordering::Release);
+        sides.watches.close(&mut ready);
         sides.read.wake_all_for(CLOSED, own, &mut ready)
             + sides.write.wake_all_for(CLOSED, own, &mut ready)
     };

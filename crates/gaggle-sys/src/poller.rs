@@ -79,7 +79,15 @@ impl Poller {
     /// The kernel's: EPERM for what cannot be polled, EBADF, ENOMEM, ENOSPC.
     pub fn add(&self, fd: c_int, data: u64) -> std::io::Result<()> {
         let kinds = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLPRI | libc::EPOLLRDHUP;
-        let events = (kinds | libc::EPOLLET) as u32;
+        self.watch(fd, kinds as u32, data)
+    }
+
+    /// As [`Poller::add`], for edges of these `kinds` only.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn watch(&self, fd: c_int, kinds: u32, data: u64) -> std::io::Result<()> {
+        let events = kinds | libc::EPOLLET as u32;
         match self.control(libc::EPOLL_CTL_ADD, fd, events, data) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
                 self.control(libc::EPOLL_CTL_MOD, fd, events, data)

@@ -1,22 +1,27 @@
 //! The threads backend: each goroutine on an OS thread of its own.
 //!
 //! What other platforms get, what Miri and ThreadSanitizer run, and what `GAGGLE_BACKEND=threads`
-//! selects. It makes no system call of its own: everything stands on `std::thread` and `std::sync`,
-//! so it runs wherever std does.
+//! selects. Everything stands on `std::thread` and `std::sync`, so it runs wherever std does; only watches
+//! of descriptors need the kernel itself, and are there where `gaggle-sys` is.
 //!
 //! - W1: a parker ([`mod@park`]) is never freed; it is lent to an OS thread from its first call to its
 //!   end, and given back only when no `ready` for it can be under way.
 //! - W2: the goroutine's own use of `std::thread::park` is not disturbed: a task parks on a condition
 //!   variable of its own, so it neither uses up nor makes `std::thread::Thread::unpark` permits.
-//! - W3: no function of a user runs, and none is dropped, on the timer thread or under a lock.
+//! - W3: no function of a user runs, and none is dropped, on the timer thread or under a lock; on the thread
+//!   that watches descriptors wakers do.
 
 mod goroutine;
 mod lock;
 mod park;
 mod timer;
+#[cfg(green)]
+mod watch;
 
 pub use lock::Lock;
 pub use timer::Timer;
+#[cfg(green)]
+pub use watch::{Watch, is_ready};
 
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
 use gaggle_core::interrupt::Interrupt;

@@ -8,7 +8,7 @@
 //!   says why.
 
 use crate::panics::PanicPolicy;
-use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
+use gaggle_core::contract::{Entry, Interest, Nanos, Runtime, SpawnOptions, WaitReason};
 use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
 #[cfg(green)]
@@ -457,6 +457,69 @@ pub(crate) fn stack_dump_of(ids: &[u64]) -> String {
         _ => {
             let _ = ids;
             String::new()
+        }
+    }
+}
+
+/// A watch of whichever backend made it.
+#[allow(dead_code, reason = "held for its drop")]
+pub(crate) enum AnyWatch {
+    #[cfg(green)]
+    Green(gaggle_rt::Watch),
+    #[cfg(green)]
+    Threads(gaggle_threads::Watch),
+}
+
+impl AnyWatch {
+    /// Runs `entry` once when the descriptor `fd`, which is open as long as the watch is, satisfies
+    /// `interest`: in a goroutine, or on the thread that serves all watches.
+    pub(crate) fn new(
+        fd: i32,
+        interest: Interest,
+        options: SpawnOptions,
+        entry: Entry,
+    ) -> io::Result<AnyWatch> {
+        match backend() {
+            #[cfg(green)]
+            Backend::Green => {
+                gaggle_rt::Watch::new(fd, interest, options, entry).map(AnyWatch::Green)
+            }
+            #[cfg(green)]
+            Backend::Threads => {
+                gaggle_threads::Watch::new(fd, interest, entry).map(AnyWatch::Threads)
+            }
+            #[cfg(not(green))]
+            _ => {
+                let _ = (fd, interest, options, entry);
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+    }
+
+    /// Runs the entry now, unless it has run.
+    pub(crate) fn fire(&self) {
+        match self {
+            #[cfg(green)]
+            AnyWatch::Green(watch) => watch.fire(),
+            #[cfg(green)]
+            AnyWatch::Threads(watch) => watch.fire(),
+            #[cfg(not(green))]
+            _ => {}
+        }
+    }
+}
+
+/// Whether the descriptor `fd` satisfies `interest` now.
+pub(crate) fn is_ready(fd: i32, interest: Interest) -> io::Result<bool> {
+    match backend() {
+        #[cfg(green)]
+        Backend::Green => gaggle_rt::is_ready(fd, interest),
+        #[cfg(green)]
+        Backend::Threads => gaggle_threads::is_ready(fd, interest),
+        #[cfg(not(green))]
+        _ => {
+            let _ = (fd, interest);
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 }

@@ -35,6 +35,8 @@ mod goroutine;
 pub mod group;
 mod join;
 mod metrics;
+#[cfg(unix)]
+pub mod net;
 mod panics;
 mod parker;
 pub mod pipeline;

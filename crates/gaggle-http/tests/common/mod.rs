@@ -194,6 +194,24 @@ impl Client {
         self.bytes(count)
     }
 
+    /// Reads a response's head, and then all bytes up to the end of the connection.
+    pub fn head_and_rest(&mut self) -> (String, Vec<u8>) {
+        let mut head = String::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                break;
+            }
+            head += &line.to_ascii_lowercase();
+            head += "\r\n";
+        }
+        let mut rest = Vec::new();
+        self.reader
+            .read_to_end(&mut rest)
+            .expect("the server closes in time");
+        (head, rest)
+    }
+
     pub fn bytes(&mut self, count: usize) -> String {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).expect("the bytes come");
