@@ -100,9 +100,13 @@ pub fn yield_now(options: &Options) -> Option<Report> {
     Some(Report::of_operations(2 * count, wall))
 }
 
-/// N tasks that sleep ten seconds (or `--secs`).
+/// N tasks that sleep ten seconds (or `--secs`); in the variant `join` each is joined by its handle.
 pub fn sleepers(options: &Options) -> Option<Report> {
-    options.default_only()?;
+    let join = match options.variant.as_str() {
+        DEFAULT_VARIANT => false,
+        "join" => true,
+        _ => return None,
+    };
     let (count, time) = (
         options.size(),
         Duration::from_secs(options.seconds.unwrap_or(10)),
@@ -112,16 +116,26 @@ pub fn sleepers(options: &Options) -> Option<Report> {
     let before = figures::rss_bytes();
     let begin = Instant::now();
     group.add(delta(count));
-    for _ in 0..count {
-        drop(gaggle::go(move || {
+    let mut handles = Vec::new();
+    for index in 0..count {
+        let handle = gaggle::go(move || {
             let begin = Instant::now();
             sleep(time);
             late.note(begin.elapsed().saturating_sub(time));
             group.done();
-        }));
+            index
+        });
+        if join {
+            handles.push(handle);
+        }
     }
     let spawned = begin.elapsed();
     group.wait();
+    if join {
+        let joined = handles.into_iter().map(|handle| handle.join());
+        let sum: u64 = joined.map(|index| index.expect("no panic")).sum();
+        assert_eq!(sum, count * (count - 1) / 2, "each was joined once");
+    }
     let wall = begin.elapsed();
     assert_eq!(late.count(), count, "every sleeper woke once");
     let each = figures::peak_rss_bytes().saturating_sub(before) as f64 / count as f64;
