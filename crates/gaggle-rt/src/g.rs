@@ -310,8 +310,10 @@ pub fn created() -> u64 {
 /// Records that no P has in its own list.
 static POOL: Guarded<Batch<G>, Lock> = Guarded::from_raw(Lock::unlocked(), Batch::new());
 
-/// Bytes mapped at a time for new records.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of new records that are made at a time: few, since the first goroutine waits for them.
+const CHUNK_BYTES: usize = 32 << 10;
+/// Bytes mapped at a time for chunks.
+const ROOM_BYTES: usize = 1 << 20;
 
 /// What stands at the beginning of a chunk: the next one. The records follow.
 #[repr(C, align(64))]
@@ -349,10 +351,25 @@ pub fn all() -> impl Iterator<Item = &'static G> {
     })
 }
 
-/// Maps a chunk, makes its records, puts them into `pool` and publishes the chunk. Called under the
+/// Address space for further chunks: where it begins and ends. Changes under the pool's lock only.
+static ROOM: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Takes the memory of one chunk. Called under the pool's lock.
+fn take_chunk() -> std::io::Result<usize> {
+    let [begin, end] = &ROOM;
+    // Relaxed: under the lock.
+    if begin.load(Ordering::Relaxed) == end.load(Ordering::Relaxed) {
+        let room = map::reserve(ROOM_BYTES)?;
+        begin.store(room, Ordering::Relaxed);
+        end.store(room + ROOM_BYTES, Ordering::Relaxed);
+    }
+    Ok(begin.fetch_add(CHUNK_BYTES, Ordering::Relaxed))
+}
+
+/// Makes the records of a new chunk, puts them into `pool` and publishes the chunk. Called under the
 /// pool's lock.
 fn make_chunk(pool: &mut Batch<G>) -> std::io::Result<()> {
-    let chunk = map::reserve(CHUNK_BYTES)?;
+    let chunk = take_chunk()?;
     for index in 0..CHUNK_RECORDS {
         let record = record_at(chunk, index);
         // SAFETY: within the chunk, aligned (the chunk is to a page, its head's and the record's size

@@ -77,31 +77,40 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     m::read_environment();
     let modules = gaggle_sys::glibc::modules::loaded();
     gaggle_sys::glibc::platform::check(&modules)?;
-    let template = Template::discover(&modules)?;
+    let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
+    let is_automatic = processors.is_none();
+    let mut count = 0;
+    let template = Template::discover(&modules, || {
+        count = processors::first_number(processors);
+        p::make_table();
+        netpoll::start().map_err(failed)
+    })?;
     // SAFETY: no thread switches yet: Ms are made below.
     unsafe { gaggle_sys::arch::set_malloc_words(template.malloc_words()) };
     let _ = TEMPLATE.set(template);
     if std::env::var_os("GAGGLE_STACK_GUARD").is_some_and(|kind| kind == "mprotect") {
         gaggle_sys::stack::guard::use_heavy_guards();
     }
-    let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
-    netpoll::start().map_err(failed)?;
-    p::make_table().map_err(failed)?;
     // First what the program has set for our signal is noted, then it is ours.
     hooks::start();
     preempt::start(&modules).map_err(failed)?;
     if options::preemption_is_off() {
         preempt::switch_off();
     }
-    report::start().map_err(failed)?;
+    processors::start(count, is_automatic);
+    // The probe needs one M. The others, one for each P and a spare for the first blocking call, are made
+    // while it runs; the monitor after them, as from then on it is the one that makes Ms.
+    sysmon::start_machine().map_err(failed)?;
+    let others = report::start(move || {
+        for _ in 1..(count + 1).min(m::limit()) {
+            sysmon::start_machine()?;
+        }
+        sysmon::start()
+    });
+    let others = others.map_err(failed)?;
     overflow::install().map_err(failed)?;
-    let processors = processors::start(processors);
-    // One M for each P, and a spare for the first blocking call.
-    for _ in 0..(processors + 1).min(m::limit()) {
-        sysmon::start_machine().map_err(failed)?;
-    }
-    sysmon::start().map_err(failed)?;
-    self_check::probe()
+    self_check::probe()?;
+    others.wait().map_err(failed)
 }
 
 /// Sets how many OS threads may run goroutines or be blocked with one; where one more is needed, the

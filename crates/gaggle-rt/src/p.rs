@@ -13,7 +13,8 @@ use crate::timers::Timers;
 use gaggle_core::injector::Batch;
 use gaggle_core::p_handoff::Handoff;
 use gaggle_core::run_queue::RunQueue;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
@@ -57,40 +58,48 @@ impl std::fmt::Debug for P {
     }
 }
 
-static TABLE: OnceLock<Box<[P]>> = OnceLock::new();
+/// Room for all Ps; those below [`EVER`] are made. A P that never ran costs no memory.
+static TABLE: OnceLock<Table> = OnceLock::new();
+
+struct Table(Box<[UnsafeCell<MaybeUninit<P>>]>);
+
+// SAFETY: a P is written once, before `EVER` says so, and only shared after.
+unsafe impl Sync for Table {}
+// SAFETY: as above.
+unsafe impl Send for Table {}
 
 /// How many of the table's Ps run goroutines.
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// How many ever did, whose queues and timers may hold something.
+/// How many ever did: they are made, and their queues and timers may hold something.
 static EVER: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the table. Called once, before any M runs.
-///
-/// # Errors
-/// When the kernel has no address space for the timers.
-pub fn make_table() -> std::io::Result<()> {
-    let mut table = Vec::with_capacity(MAX);
-    for number in 0..MAX {
-        table.push(P {
-            number: number as u32,
-            queue: RunQueue::new(),
-            timers: Timers::new()?,
-            handoff: Handoff::new(),
-            caller: AtomicI32::new(0),
-            holder: AtomicPtr::new(std::ptr::null_mut()),
-            tick: Cell::new(0),
-            near: Near::new(),
-            free_records: RefCell::new(Batch::new()),
-            free_slots: SlotList::default(),
-        });
-    }
-    let _ = TABLE.set(table.into_boxed_slice());
-    Ok(())
+/// Makes the table, without a P. Called once, before any M runs.
+pub fn make_table() {
+    let room = Box::new_uninit_slice(MAX);
+    // SAFETY: uninitialised memory of a type that may be uninitialised.
+    let _ = TABLE.set(Table(unsafe { room.assume_init() }));
 }
 
-/// The P with this number.
+/// Makes the Ps below `count` that there are not yet. Called by one thread at a time (N4 of
+/// [`crate::processors`]).
+fn make(count: u32) {
+    let table = TABLE.get().expect("the table is made before any P");
+    // Relaxed: changes here only, by one thread at a time.
+    for number in EVER.load(Ordering::Relaxed)..count {
+        // SAFETY: not below `EVER`, so nobody else reads or writes it.
+        let place = unsafe { &mut *table.0[number as usize].get() };
+        place.write(P::new(number));
+    }
+    // SeqCst: publishes them for `all`; before the fences of the idle set, so that a new P is seen by
+    // those who look for work.
+    EVER.fetch_max(count, Ordering::SeqCst);
+}
+
+/// The P with this number, which has been made.
 pub fn at(number: u32) -> &'static P {
-    &TABLE.get().expect("the table is made before any M runs")[number as usize]
+    all()
+        .get(number as usize)
+        .expect("a P is made before anybody knows its number")
 }
 
 /// How many Ps run goroutines (GOMAXPROCS).
@@ -105,20 +114,42 @@ pub fn count_now() -> u32 {
     COUNT.load(Ordering::SeqCst)
 }
 
-/// Sets how many Ps run goroutines and answers the number before.
+/// Sets how many Ps run goroutines and answers the number before. Called by one thread at a time (N4 of
+/// [`crate::processors`]).
 pub fn set_count(number: u32) -> u32 {
-    // SeqCst: before the fences of the idle set, so that a new P is seen by those who look for work.
-    EVER.fetch_max(number, Ordering::SeqCst);
+    make(number);
+    // SeqCst: before the fences of the idle set, as in `make`.
     COUNT.swap(number, Ordering::SeqCst)
 }
 
 /// All Ps that ever ran goroutines.
 pub fn all() -> &'static [P] {
+    // SeqCst: pairs with the one in `make`.
     let ever = EVER.load(Ordering::SeqCst) as usize;
-    TABLE.get().map_or(&[], |table| &table[..ever])
+    TABLE.get().map_or(&[], |table| {
+        let first = table.0.as_ptr().cast::<P>();
+        // SAFETY: the first `ever` are made, never written again but through their own cells, and live
+        // for ever; the cells around them have their layout.
+        unsafe { std::slice::from_raw_parts(first, ever) }
+    })
 }
 
 impl P {
+    fn new(number: u32) -> P {
+        P {
+            number,
+            queue: RunQueue::new(),
+            timers: Timers::new(),
+            handoff: Handoff::new(),
+            caller: AtomicI32::new(0),
+            holder: AtomicPtr::new(std::ptr::null_mut()),
+            tick: Cell::new(0),
+            near: Near::new(),
+            free_records: RefCell::new(Batch::new()),
+            free_slots: SlotList::default(),
+        }
+    }
+
     /// Notes who holds it.
     pub fn set_holder(&self, holder: Option<&M>) {
         let holder = holder.map_or(std::ptr::null_mut(), |m| std::ptr::from_ref(m).cast_mut());

@@ -53,16 +53,20 @@ fn allowed(quotas: &Quotas) -> u32 {
     quota::processors(affinity, quotas.read()).min(p::MAX as u32)
 }
 
-/// Makes the first Ps idle, before any M runs, and answers how many; `asked` is the program's wish.
-pub fn start(asked: Option<usize>) -> u32 {
-    let count = match asked {
+/// How many Ps are to run at first; `asked` is the program's wish. Blocks for the reading of some files
+/// without it.
+pub fn first_number(asked: Option<usize>) -> u32 {
+    match asked {
         Some(asked) => limit(asked),
         None => allowed(QUOTAS.get_or_init(Quotas::find)),
-    };
+    }
+}
+
+/// Makes the first `count` Ps idle, before any M runs; the number follows the machine, or not.
+pub fn start(count: u32, is_automatic: bool) {
     let mut number = NUMBER.lock();
-    number.is_automatic = asked.is_none();
+    number.is_automatic = is_automatic;
     change(count);
-    count
 }
 
 fn limit(asked: usize) -> u32 {

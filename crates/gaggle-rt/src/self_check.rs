@@ -51,7 +51,7 @@ fn examine() -> Option<&'static str> {
         return Some("a recursive mutex does not know the goroutine as its owner");
     }
     // Large enough to leave malloc's cache and go to the arena.
-    let block = std::hint::black_box(vec![1u8; 100_000]);
+    let block = std::hint::black_box(vec![1u8; 4_000]);
     if block.iter().any(|&byte| byte != 1) {
         return Some("malloc does not work on a goroutine");
     }

@@ -19,6 +19,7 @@ use gaggle_core::contract::NEVER;
 use gaggle_core::injector::Batch;
 use gaggle_sys::thread::{self, State};
 use gaggle_sys::{clock, futex, interrupt};
+use std::ffi::c_void;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -67,22 +68,28 @@ pub fn want_machine() {
 pub fn start_machine() -> io::Result<()> {
     let m = M::new();
     m::begins(m);
-    let started = std::thread::Builder::new()
-        .name(format!("gaggle-m{}", m.number))
-        .spawn(move || {
-            thread::block_asynchronous_signals();
-            let signal_stack = crate::alt_stack::install().unwrap_or_else(|error| {
-                crate::fatal(format_args!("no signal stack for an OS thread: {error}"))
-            });
-            m.adopt();
-            find_work::schedule(m);
-            crate::alt_stack::remove(signal_stack);
-        });
+    // SAFETY: an M lives for ever, and this one waits for its thread.
+    let started = unsafe { thread::start(run_machine, std::ptr::from_ref(m).cast_mut().cast()) };
     if started.is_err() {
         m::has_begun(m);
         m.has_ended();
     }
-    started.map(drop)
+    started
+}
+
+/// An M's OS thread.
+extern "C" fn run_machine(m: *mut c_void) -> *mut c_void {
+    // SAFETY: `start_machine` passes an M, which lives for ever.
+    let m = unsafe { &*m.cast::<M>() };
+    thread::set_name(format_args!("gaggle-m{}", m.number));
+    thread::block_asynchronous_signals();
+    let signal_stack = crate::alt_stack::install().unwrap_or_else(|error| {
+        crate::fatal(format_args!("no signal stack for an OS thread: {error}"))
+    });
+    m.adopt();
+    find_work::schedule(m);
+    crate::alt_stack::remove(signal_stack);
+    std::ptr::null_mut()
 }
 
 /// Starts the monitor itself.
@@ -91,15 +98,18 @@ pub fn start_machine() -> io::Result<()> {
 /// When the operating system refuses a thread.
 pub fn start() -> io::Result<()> {
     crate::hold::tick();
-    std::thread::Builder::new()
-        .name("gaggle-sysmon".to_owned())
-        .spawn(|| {
-            thread::block_asynchronous_signals();
-            thread::ask_for_slices(KERNEL_SLICE_NANOS);
-            watch()
-        })?;
+    // SAFETY: the monitor takes no argument.
+    unsafe { thread::start(run_monitor, std::ptr::null_mut()) }?;
     crate::deadlock::own_thread_started();
     Ok(())
+}
+
+/// The monitor's OS thread.
+extern "C" fn run_monitor(_: *mut c_void) -> *mut c_void {
+    thread::set_name(format_args!("gaggle-sysmon"));
+    thread::block_asynchronous_signals();
+    thread::ask_for_slices(KERNEL_SLICE_NANOS);
+    watch()
 }
 
 fn watch() -> ! {

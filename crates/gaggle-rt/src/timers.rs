@@ -121,17 +121,14 @@ pub struct Timers {
 
 impl Timers {
     /// No timers yet, nor room for them.
-    ///
-    /// # Errors
-    /// None today; room is reserved when the first timer is added.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Timers {
+    pub fn new() -> Self {
+        Timers {
             state: Guarded::new(State {
                 heap: None,
                 records: Records::new(),
             }),
             first: AtomicU64::new(NEVER),
-        })
+        }
     }
 
     /// The earliest deadline.

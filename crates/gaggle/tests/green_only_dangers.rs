@@ -391,13 +391,17 @@ fn texts_of_libc_are_freed_with_their_goroutine() {
             })
         };
         run();
-        let before = in_use();
-        for _ in 0..10 {
-            run();
-        }
-        // Each goroutine would leave some 200 bytes: a million in all.
-        let grown = in_use().saturating_sub(before);
-        assert!(grown < 200_000, "{grown} bytes more in use");
+        // Each goroutine would leave some 200 bytes: a million in all, each time. What slots and OS threads
+        // keep for the next goroutine grows, too, but not each time: there are never many more of them.
+        let grown = || {
+            let before = in_use();
+            for _ in 0..10 {
+                run();
+            }
+            in_use().saturating_sub(before)
+        };
+        let least = (0..4).map(|_| grown()).find(|&grown| grown < 200_000);
+        assert!(least.is_some(), "200,000 bytes more in use, four times");
     });
 }
 

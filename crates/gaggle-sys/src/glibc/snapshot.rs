@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub fs: usize,
     /// The lowest address and the size of its stack.
     pub stack: (usize, usize),
+    /// What its start function was given.
+    pub argument: usize,
     /// The words of `[fs - used, fs + tcb)`.
     pub words: Vec<usize>,
     /// How many modules the thread's dynamic thread vector had room for, and its generation.
@@ -28,6 +30,8 @@ pub struct Snapshot {
 struct Order {
     used: usize,
     libc_distance: usize,
+    /// Whether libc's words are pictured, too; that costs the process an arena of malloc's.
+    with_malloc: bool,
     snapshot: Snapshot,
 }
 
@@ -41,7 +45,8 @@ unsafe fn copy_words(from: usize, into: &mut [usize]) {
 }
 
 unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
-    // SAFETY: `take` passes a pointer to its own order and waits for this thread to end.
+    let argument = order.addr();
+    // SAFETY: the order is this thread's alone until it has ended.
     let order = unsafe { &mut *order.cast::<Order>() };
     let snapshot = &mut order.snapshot;
     let fs = fs_base();
@@ -49,6 +54,7 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     // buffer, sized by the caller, ends.
     unsafe { copy_words(fs - order.used, &mut snapshot.words) };
     snapshot.fs = fs;
+    snapshot.argument = argument;
     // SAFETY: the word at fs + 8 points at entry 0 of the dynamic thread vector.
     let vector = unsafe { *((fs + 8) as *const *const usize) };
     let length = vector.wrapping_sub(2);
@@ -56,6 +62,9 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     snapshot.dtv.0 = unsafe { *length };
     // SAFETY: entry 0 holds the generation.
     snapshot.dtv.1 = unsafe { *vector };
+    if !order.with_malloc {
+        return std::ptr::null_mut();
+    }
     let libc_block = fs - order.libc_distance;
     // SAFETY: libc's block lies within static TLS; the buffer has its size.
     unsafe { copy_words(libc_block, &mut snapshot.libc_words[0]) };
@@ -75,68 +84,124 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     std::ptr::null_mut()
 }
 
-/// Takes a picture of `used` bytes below and `tcb` bytes from the FS base of a new thread on a stack
-/// of `stack_bytes`; libc's block lies `libc_distance` below FS and has `libc_bytes` bytes.
+/// What of a new thread is pictured.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Bytes below the FS base.
+    pub used: usize,
+    /// Bytes from the FS base on.
+    pub tcb: usize,
+    /// How far below FS libc's block lies, and its bytes.
+    pub libc_block: (usize, usize),
+}
+
+/// A picture that is being taken. Dropping it waits for its thread, as [`Pending::finish`] does.
+#[derive(Debug)]
+pub struct Pending {
+    /// The thread's own until it has ended.
+    order: *mut Order,
+    thread: libc::pthread_t,
+    stack: (usize, usize),
+}
+
+/// Begins to take a picture of a new thread on a stack of `stack_bytes`, of libc's words only where
+/// `with_malloc`. Does not wait.
 ///
 /// # Errors
 /// Where the thread or its stack cannot be made.
-pub fn take(
-    used: usize,
-    tcb: usize,
-    (libc_distance, libc_bytes): (usize, usize),
-    stack_bytes: usize,
-) -> Result<Snapshot, Refusal> {
+pub fn begin(frame: Frame, stack_bytes: usize, with_malloc: bool) -> Result<Pending, Refusal> {
     let refuse = |what: &str| Refusal::new("template-thread", format!("{what} failed"));
     let stack = crate::stack::map::reserve(stack_bytes).map_err(|_| refuse("mapping a stack"))?;
-    let libc_words = || vec![0; libc_bytes / 8];
-    let mut order = Order {
-        used,
-        libc_distance,
+    let libc_words = || vec![0; frame.libc_block.1 / 8];
+    let order = Box::into_raw(Box::new(Order {
+        used: frame.used,
+        libc_distance: frame.libc_block.0,
+        with_malloc,
         snapshot: Snapshot {
             fs: 0,
             stack: (stack, stack_bytes),
-            words: vec![0; (used + tcb) / 8],
+            argument: 0,
+            words: vec![0; (frame.used + frame.tcb) / 8],
             dtv: (0, 0),
             libc_words: [libc_words(), libc_words(), libc_words()],
         },
-    };
-    let made = run_on(stack, stack_bytes, (&raw mut order).cast());
-    // SAFETY: the thread that ran there has been joined (or was never made).
-    unsafe { crate::stack::map::release(stack, stack_bytes) };
-    if made {
-        Ok(order.snapshot)
-    } else {
-        Err(refuse("making a thread on a given stack"))
+    }));
+    // SAFETY: a mapping of that size, just made; the order is nobody else's until the thread has ended.
+    match unsafe { start_on(stack, stack_bytes, order) } {
+        Some(thread) => Ok(Pending {
+            order,
+            thread,
+            stack: (stack, stack_bytes),
+        }),
+        None => {
+            // SAFETY: made above; no thread was.
+            drop(unsafe { Box::from_raw(order) });
+            // SAFETY: as above.
+            unsafe { crate::stack::map::release(stack, stack_bytes) };
+            Err(refuse("making a thread on a given stack"))
+        }
     }
 }
 
-/// Runs `take_picture(order)` on a thread with the given stack and waits for its end.
-fn run_on(stack: usize, stack_bytes: usize, order: *mut c_void) -> bool {
+impl Pending {
+    /// Blocks until the picture has been taken.
+    ///
+    /// # Errors
+    /// Where libc does not let the thread be joined.
+    pub fn finish(self) -> Result<Snapshot, Refusal> {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        match this.join() {
+            Some(order) => Ok(order.snapshot),
+            None => Err(Refusal::new("template-thread", "joining a thread failed")),
+        }
+    }
+
+    /// Waits for the thread and frees its stack; called once.
+    fn join(&mut self) -> Option<Box<Order>> {
+        // SAFETY: made by `start_on` and joined once.
+        let failed = unsafe { libc::pthread_join(self.thread, std::ptr::null_mut()) };
+        if failed != 0 {
+            return None; // it may still be there: what it uses stays
+        }
+        // SAFETY: the thread that ran there has ended.
+        unsafe { crate::stack::map::release(self.stack.0, self.stack.1) };
+        // SAFETY: made by `begin`; the thread that used it has ended.
+        Some(unsafe { Box::from_raw(self.order) })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        drop(self.join());
+    }
+}
+
+/// Starts `take_picture(order)` on a thread with the given stack; `None`: libc refuses.
+///
+/// # Safety
+/// The stack is mapped and, as `order`, used by nobody else until the thread has ended.
+unsafe fn start_on(stack: usize, stack_bytes: usize, order: *mut Order) -> Option<libc::pthread_t> {
     extern "C" fn start(order: *mut c_void) -> *mut c_void {
-        // SAFETY: `order` is what `take` passed.
+        // SAFETY: `order` is what `start_on` passed.
         unsafe { take_picture(order) }
     }
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: initialises the attributes in place.
     if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
-        return false;
+        return None;
     }
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the stack is mapped, writable and used by nobody else.
     let set = unsafe {
         libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack as *mut c_void, stack_bytes)
     };
-    // SAFETY: the attributes are initialised; `start` takes `order`, which outlives the join below.
+    let order = order.cast();
+    // SAFETY: the attributes are initialised; `start` takes `order`, which lives until the join.
     let made = set == 0
         && unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), start, order) }
             == 0;
     // SAFETY: initialised above, not used after.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-    if !made {
-        return false;
-    }
     // SAFETY: pthread_create filled it in.
-    let thread = unsafe { thread.assume_init() };
-    // SAFETY: made above and joined once.
-    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) == 0 }
+    made.then(|| unsafe { thread.assume_init() })
 }

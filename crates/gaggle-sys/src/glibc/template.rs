@@ -2,8 +2,9 @@
 //!
 //! Two pristine threads are pictured ([`super::snapshot`]) and every word that differs between them
 //! must be one that is known: a pointer into the block itself (relocated for each goroutine), the
-//! stack's address, or a field that each goroutine gets for itself (thread number, list links,
-//! dynamic thread vector, restartable-sequence area). Anything else is a refusal.
+//! stack's address, what the start function was given, or a field that each goroutine gets for itself
+//! (thread number, list links, dynamic thread vector, restartable-sequence area). Anything else is a
+//! refusal.
 //!
 //! - P1: a goroutine's block is the picture, with relocated pointers, its own identity, and nothing
 //!   of any thread that ever ran.
@@ -11,7 +12,7 @@
 
 use super::modules::Module;
 use super::platform::libc_module;
-use super::snapshot::{self, Snapshot};
+use super::snapshot::{self, Frame, Snapshot};
 use super::{Refusal, ballast, require, symbols};
 use std::ffi::{CStr, c_void};
 
@@ -79,11 +80,15 @@ fn static_tls_bytes() -> Result<usize, Refusal> {
 }
 
 impl Template {
-    /// Finds everything out. Threads are made and a library of one page is loaded, for good.
+    /// Finds everything out. Threads are made and a library of one page is loaded, for good. Calls
+    /// `meanwhile` while the threads run, which must load no library.
     ///
     /// # Errors
-    /// The first self-check that fails.
-    pub fn discover(modules: &[Module]) -> Result<Self, Refusal> {
+    /// The first self-check that fails, or what `meanwhile` answers.
+    pub fn discover(
+        modules: &[Module],
+        meanwhile: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
         let size_of_thread = symbol(c"_thread_db_sizeof_pthread")?.cast::<u32>();
         // SAFETY: libc exports its thread structure's size as a 32-bit word.
         let tcb = unsafe { *size_of_thread } as usize;
@@ -102,9 +107,16 @@ impl Template {
         let libc = libc_module(modules)?;
         let libc_block = (libc.tls_distance.unwrap_or(0), libc.tls_bytes & !7);
         let used = used_exactly.next_multiple_of(64);
+        let frame = Frame {
+            used,
+            tcb,
+            libc_block,
+        };
         // Different sizes, so that a difference of stacks is no difference of FS bases.
-        let first = snapshot::take(used, tcb, libc_block, 256 << 10)?;
-        let second = snapshot::take(used, tcb, libc_block, 320 << 10)?;
+        let first = snapshot::begin(frame, 256 << 10, true)?;
+        let second = snapshot::begin(frame, 320 << 10, false)?;
+        meanwhile()?;
+        let (first, second) = (first.finish()?, second.finish()?);
         let malloc_words = malloc_words(&first, libc_block.0)?;
         let template = Template {
             used,
@@ -136,6 +148,7 @@ impl Template {
         let stack = first.stack.0..block.start;
         let mut image = first.words;
         let mut unknown = Vec::new();
+        let mut argument_at = None;
         for (index, (&a, &b)) in image.iter().zip(&second.words).enumerate() {
             let at = index * 8;
             let own = at == self.used + 8
@@ -150,6 +163,8 @@ impl Template {
                 }
             } else if a == first.stack.0 && b == second.stack.0 {
                 self.stack_at = at;
+            } else if a == first.argument && b == second.argument {
+                argument_at = Some(at);
             } else if stack.contains(&a) && at > self.used {
                 self.cleanup_at = Some(at);
             } else if a != b && !own && at != self.stack_at + 8 {
@@ -167,7 +182,8 @@ impl Template {
             !fields.contains(&0) && self_pointers == [true; 2],
             || "libc's thread structure is not laid out as expected".to_owned(),
         )?;
-        for at in [Some(self.used + 8), self.cleanup_at].into_iter().flatten() {
+        let cleared = [Some(self.used + 8), self.cleanup_at, argument_at];
+        for at in cleared.into_iter().flatten() {
             image[at / 8] = 0;
         }
         if let Some(rseq) = rseq_at {
