@@ -73,7 +73,10 @@ impl<S, L: RawLock> Guarded<S, L> {
     ///
     /// # Safety
     /// The caller holds the lock, and has no other reference into the state while this one lives.
-    #[allow(clippy::mut_from_ref)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the lock makes it the only one, as the caller promises"
+    )]
     pub(crate) unsafe fn state(&self) -> &mut S {
         // SAFETY: the lock excludes other tasks, and the caller has no other reference of its own.
         unsafe { &mut *self.state.get() }

@@ -1,6 +1,7 @@
 //! Sending and receiving as operations of a select.
 
-use super::state::{Slot, Step, ready};
+use super::channel::ready;
+use super::state::{Slot, Step};
 use super::{Flavor, Receiver, RecvError, SendError, Sender};
 use crate::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
 use crate::select::{Arm, Glance, NO_LOCK};

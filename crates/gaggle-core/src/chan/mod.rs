@@ -1,9 +1,10 @@
 //! Channels: typed, bounded conduits between tasks, as Go's.
 //!
-//! [`state`](self) holds the protocol and its invariants, `timed` the channels that the clock feeds,
+//! `state` holds the protocol and its invariants, `channel` the tasks that wait, `timed` the channels that the clock feeds,
 //! `arm` how both take part in a select. The types here are handles that count themselves.
 
 mod arm;
+mod channel;
 mod error;
 mod state;
 mod timed;
@@ -15,7 +16,8 @@ pub use error::{
 pub use timed::Clock;
 
 use crate::contract::{NEVER, Nanos, Runtime, WaitReason};
-use state::{Channel, Step, ready};
+use channel::{Channel, ready};
+use state::Step;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::{RefUnwindSafe, UnwindSafe};

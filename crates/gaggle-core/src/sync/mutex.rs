@@ -21,7 +21,9 @@
 //! Source: Go's `internal/sync/mutex.go` for the two modes; the parking lot of WebKit (Pizlo, "Locking in
 //! WebKit", 2016) for a queue beside a word.
 
-use super::contention::{HANDED_OVER, Patience, Spin, TRY_AGAIN, is_starving};
+use super::contention::{
+    Contended, HANDED_OVER, PARKED, Patience, STARVING, TRY_AGAIN, WOKEN, is_starving, take_slow,
+};
 use super::limit::{Ended, Limit};
 use crate::contract::{Nanos, Runtime, WaitReason};
 use crate::select_lock::Guarded;
@@ -31,13 +33,6 @@ use std::fmt;
 
 /// Somebody owns the lock (M1).
 const LOCKED: u32 = 1;
-/// Somebody waits (M2).
-const PARKED: u32 = 2;
-/// Somebody was woken and is going to try (M4).
-const WOKEN: u32 = 4;
-/// The lock is handed over in the order of the queue (M5).
-const STARVING: u32 = 8;
-
 /// The lock without the value that it guards.
 pub struct RawMutex<R: Runtime> {
     word: AtomicU32,
@@ -49,16 +44,6 @@ pub struct RawMutex<R: Runtime> {
 unsafe impl<R: Runtime> Sync for RawMutex<R> {}
 // SAFETY: waiters point into frames that outlive their wait (W3), not into a thread.
 unsafe impl<R: Runtime> Send for RawMutex<R> {}
-
-/// What came of a wait.
-enum Waited {
-    /// The lock was free when the task came to the queue.
-    Free,
-    /// Woken, and has `WOKEN` (M4).
-    Woken,
-    /// Owns the lock.
-    Owner,
-}
 
 impl<R: Runtime> RawMutex<R> {
     /// An unlocked mutex.
@@ -108,7 +93,7 @@ impl<R: Runtime> RawMutex<R> {
     #[inline]
     pub fn lock(&self) {
         if !self.try_lock() {
-            let locked = self.lock_slow(&Limit::shielded());
+            let locked = take_slow(self, &Limit::shielded());
             debug_assert!(locked.is_ok(), "no limit can have been reached");
         }
     }
@@ -122,7 +107,7 @@ impl<R: Runtime> RawMutex<R> {
         if self.try_lock() {
             return Ok(());
         }
-        self.lock_slow(limit)
+        take_slow(self, limit)
     }
 
     /// Gives the lock up.
@@ -149,84 +134,9 @@ impl<R: Runtime> RawMutex<R> {
             .map(drop)
     }
 
-    #[cold]
-    fn lock_slow(&self, limit: &Limit<'_, R>) -> Result<(), Ended> {
-        let (mut patience, mut spin) = (Patience::default(), Spin::first::<R>());
-        let mut is_woken = false;
-        // Relaxed: the exchange decides.
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let own_mark = if is_woken { WOKEN } else { 0 };
-            debug_assert!(word & own_mark == own_mark, "M4");
-            if word & (LOCKED | STARVING) == 0 {
-                match self.exchange(word, (word | LOCKED) & !own_mark) {
-                    Ok(()) => return Ok(()),
-                    Err(current) => word = current,
-                }
-                continue;
-            }
-            // Behind others who wait it is no use.
-            let may_spin = word & STARVING == 0 && (is_woken || word & PARKED == 0);
-            if may_spin && spin.may_go_on() {
-                spin.pass();
-            } else {
-                match self.park(limit, &mut patience, is_woken) {
-                    Ok(Waited::Owner) => return Ok(()),
-                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::woken::<R>()),
-                    Ok(Waited::Free) => {}
-                    Err(ended) => return Err(ended),
-                }
-            }
-            // Relaxed: as above.
-            word = self.word.load(Ordering::Relaxed);
-        }
-    }
-
-    /// Waits in the queue, unless the lock is free.
-    fn park(
-        &self,
-        limit: &Limit<'_, R>,
-        patience: &mut Patience,
-        is_woken: bool,
-    ) -> Result<Waited, Ended> {
-        let (since, is_starving) = patience.look::<R>();
-        let ticket = match limit.begin() {
-            Ok(ticket) => ticket,
-            Err(ended) => {
-                self.give_up(is_woken);
-                return Err(ended);
-            }
-        };
-        let waiter = Waiter::new(ticket, TRY_AGAIN, since);
-        let mut queue = self.queue.lock();
-        if !self.announce(is_woken, is_starving) {
-            drop(queue);
-            limit.withdraw(ticket);
-            return Ok(Waited::Free);
-        }
-        if patience.has_waited {
-            // SAFETY: the guard holds the lock (W1); the waiter stays in this frame, which is left only
-            // after it was claimed, and so taken out, or removed by `leave` (W2, W3).
-            unsafe { queue.push_front(&waiter) };
-        } else {
-            // SAFETY: as above.
-            unsafe { queue.push_back(&waiter) };
-        }
-        drop(queue);
-        patience.has_waited = true;
-        match limit.park(ticket, WaitReason::Mutex) {
-            Ok(HANDED_OVER) => Ok(Waited::Owner),
-            Ok(_) => Ok(Waited::Woken),
-            Err(ended) => {
-                self.leave(&waiter);
-                Err(ended)
-            }
-        }
-    }
-
     /// Says in the word that a waiter is about to be in the queue, whose lock the caller holds. `false`: the
     /// lock is free, and nothing was changed.
-    fn announce(&self, is_woken: bool, is_starving: bool) -> bool {
+    fn announce(&self, patience: &Patience, is_starving: bool) -> bool {
         // Relaxed: the exchange decides, and the queue's lock orders the rest.
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -234,7 +144,7 @@ impl<R: Runtime> RawMutex<R> {
                 return false;
             }
             let mut new = word | PARKED;
-            if is_woken {
+            if patience.is_woken {
                 new &= !WOKEN;
                 if is_starving {
                     new |= STARVING;
@@ -311,11 +221,58 @@ impl<R: Runtime> RawMutex<R> {
         // mutex next still synchronises with the Release in `unlock`.
         self.word.swap(word, Ordering::Relaxed);
     }
+}
 
-    /// A task that was claimed by its limit takes its stale waiter out of the queue.
-    fn leave(&self, waiter: &Waiter<R, Nanos>) {
+impl<R: Runtime> Contended<R> for RawMutex<R> {
+    type Request = Nanos;
+
+    fn request(&self, since: Nanos) -> Nanos {
+        since
+    }
+
+    fn reason(&self) -> WaitReason {
+        WaitReason::Mutex
+    }
+
+    fn try_again(&self, patience: &Patience) -> Result<(), u32> {
+        let own_mark = if patience.is_woken { WOKEN } else { 0 };
+        // Relaxed: the exchange decides.
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(word & own_mark == own_mark, "M4");
+            if word & (LOCKED | STARVING) != 0 {
+                return Err(word);
+            }
+            match self.exchange(word, (word | LOCKED) & !own_mark) {
+                Ok(()) => return Ok(()),
+                Err(current) => word = current,
+            }
+        }
+    }
+
+    unsafe fn enqueue(
+        &self,
+        waiter: &Waiter<R, Nanos>,
+        patience: &Patience,
+        is_starving: bool,
+    ) -> bool {
         let mut queue = self.queue.lock();
-        // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
+        if !self.announce(patience, is_starving) {
+            return false;
+        }
+        if patience.has_waited {
+            // SAFETY: the guard holds the lock (W1); the caller keeps W2 and W3.
+            unsafe { queue.push_front(waiter) };
+        } else {
+            // SAFETY: as above.
+            unsafe { queue.push_back(waiter) };
+        }
+        true
+    }
+
+    unsafe fn leave(&self, waiter: &Waiter<R, Nanos>) {
+        let mut queue = self.queue.lock();
+        // SAFETY: the guard holds the lock, and the waiter was in this queue only.
         unsafe { queue.remove(waiter) };
         if queue.is_empty() {
             // Relaxed: as in `serve`. M5: without a waiter nobody is left to be handed anything.
@@ -323,14 +280,11 @@ impl<R: Runtime> RawMutex<R> {
         }
     }
 
-    /// A task that is awake goes away without the lock (M4).
-    fn give_up(&self, is_woken: bool) {
-        if is_woken {
-            // Relaxed: nothing was done under the lock.
-            let before = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
-            if before & (LOCKED | PARKED) == PARKED {
-                self.pass_on();
-            }
+    fn give_up(&self) {
+        // Relaxed: nothing was done under the lock.
+        let before = self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+        if before & (LOCKED | PARKED) == PARKED {
+            self.pass_on();
         }
     }
 }

@@ -24,22 +24,21 @@
 //!
 //! Source: as the mutex; that a waiting writer keeps new readers out is Go's `sync/rwmutex.go`.
 
-use super::contention::{HANDED_OVER, Patience, Spin, TRY_AGAIN, is_starving};
+mod queue;
+mod taking;
+
+use super::contention::{HANDED_OVER, PARKED, STARVING, TRY_AGAIN, WOKEN, is_starving, take_slow};
 use super::limit::{Ended, Limit};
-use crate::contract::{Nanos, Runtime, WaitReason};
+use crate::contract::Runtime;
 use crate::select_lock::Guarded;
 use crate::shim::atomic::{AtomicU32, Ordering};
-use crate::wait_queue::{ClaimedChain, WaitQueue, Waiter};
+use crate::wait_queue::ClaimedChain;
+use queue::{Queue, Request, Want};
 use std::fmt;
+use taking::Taking;
 
 /// A writer holds the lock (V1).
 const WRITER: u32 = 1;
-/// Somebody waits (V2).
-const PARKED: u32 = 2;
-/// Somebody was woken and is going to try (V4).
-const WOKEN: u32 = 4;
-/// The lock is handed over in the order of the queue (V5).
-const STARVING: u32 = 8;
 /// A writer waits (V2).
 const WRITER_WAITS: u32 = 16;
 /// Who has `WOKEN` is a writer (V4).
@@ -48,61 +47,6 @@ const WRITER_WOKEN: u32 = 32;
 const READER: u32 = 64;
 /// More readers than this would be a leak of guards, long before the number overflows.
 const READERS_MAX: u32 = u32::MAX / READER / 2;
-
-/// What a task wants of the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
-    Read,
-    Write,
-}
-
-/// What the queue knows of who waits.
-#[derive(Clone, Copy)]
-struct Request {
-    want: Want,
-    /// When the task began to wait.
-    since: Nanos,
-}
-
-struct Queue<R: Runtime> {
-    waiters: WaitQueue<R, Request>,
-    /// How many of them are writers.
-    writers: usize,
-}
-
-impl<R: Runtime> Queue<R> {
-    const fn new() -> Self {
-        Queue {
-            waiters: WaitQueue::new(),
-            writers: 0,
-        }
-    }
-
-    /// Moves the first waiter to `woken` if it can be claimed; answers what it wanted, and whether it was.
-    fn take_front(
-        &mut self,
-        woken: &mut ClaimedChain<R, Request>,
-        token: usize,
-    ) -> Option<(Request, bool)> {
-        let (request, is_claimed) = woken.take_front_as(&mut self.waiters, token)?;
-        self.forget(request.want);
-        Some((request, is_claimed))
-    }
-
-    /// A waiter that wanted `want` has left.
-    fn forget(&mut self, want: Want) {
-        if want == Want::Write {
-            self.writers -= 1;
-        }
-    }
-
-    /// What V2 wants in the word.
-    fn marks(&self) -> u32 {
-        let parked = if self.waiters.is_empty() { 0 } else { PARKED };
-        let writer = if self.writers == 0 { 0 } else { WRITER_WAITS };
-        parked | writer
-    }
-}
 
 /// The lock without the value that it guards.
 pub struct RawRwLock<R: Runtime> {
@@ -114,16 +58,6 @@ pub struct RawRwLock<R: Runtime> {
 unsafe impl<R: Runtime> Sync for RawRwLock<R> {}
 // SAFETY: waiters point into frames that outlive their wait (W3), not into a thread.
 unsafe impl<R: Runtime> Send for RawRwLock<R> {}
-
-/// What came of a wait.
-enum Waited {
-    /// The lock could be had when the task came to the queue.
-    Free,
-    /// Woken, and has `WOKEN` (V4).
-    Woken,
-    /// Holds the lock.
-    Owner,
-}
 
 /// Whether anybody holds the lock.
 fn is_held(word: u32) -> bool {
@@ -145,6 +79,13 @@ fn taken(word: u32, want: Want, has_waited: bool) -> Option<u32> {
         ),
     };
     (word & in_the_way == 0).then_some(new)
+}
+
+/// What V2 wants in the word.
+fn marks_of<R: Runtime>(queue: &Queue<R>) -> u32 {
+    let parked = if queue.is_empty() { 0 } else { PARKED };
+    let writer = if queue.has_writer() { WRITER_WAITS } else { 0 };
+    parked | writer
 }
 
 /// What a task that wants `want` has in the word if it `is_woken` (V4).
@@ -176,7 +117,7 @@ impl<R: Runtime> RawRwLock<R> {
 
     /// How many tasks wait for the lock at the time of the call.
     pub fn waiting(&self) -> usize {
-        self.queue.lock().waiters.len()
+        self.queue.lock().len()
     }
 
     /// Takes the lock to read, if no writer holds it, and none waits for it.
@@ -200,7 +141,7 @@ impl<R: Runtime> RawRwLock<R> {
         if self.try_read() {
             return Ok(());
         }
-        self.take_slow(Want::Read, limit)
+        take_slow(&self.to(Want::Read), limit)
     }
 
     /// Takes the lock to write, parking the task while it cannot be had, for as long as `limit` says.
@@ -212,7 +153,7 @@ impl<R: Runtime> RawRwLock<R> {
         if self.try_write() {
             return Ok(());
         }
-        self.take_slow(Want::Write, limit)
+        take_slow(&self.to(Want::Write), limit)
     }
 
     /// Gives the lock up that was taken to read.
@@ -286,124 +227,8 @@ impl<R: Runtime> RawRwLock<R> {
             .map(drop)
     }
 
-    #[cold]
-    fn take_slow(&self, want: Want, limit: &Limit<'_, R>) -> Result<(), Ended> {
-        let (mut patience, mut spin) = (Patience::default(), Spin::first::<R>());
-        let mut is_woken = false;
-        // Relaxed: the exchange decides.
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let own_marks = marks_of_woken(is_woken, want);
-            debug_assert!(word & own_marks == own_marks, "V4");
-            if let Some(new) = taken(word, want, patience.has_waited) {
-                match self.exchange(word, new & !own_marks) {
-                    Ok(()) => {
-                        if is_woken && want == Want::Read && word & PARKED != 0 {
-                            // The next may be a reader too (V3, V4).
-                            self.see_to_queue();
-                        }
-                        return Ok(());
-                    }
-                    Err(current) => word = current,
-                }
-                continue;
-            }
-            // Behind others who wait it is no use.
-            let may_spin = word & STARVING == 0 && (is_woken || word & PARKED == 0);
-            if may_spin && spin.may_go_on() {
-                spin.pass();
-            } else {
-                match self.park(want, limit, &mut patience, is_woken) {
-                    Ok(Waited::Owner) => return Ok(()),
-                    Ok(Waited::Woken) => (is_woken, spin) = (true, Spin::woken::<R>()),
-                    Ok(Waited::Free) => {}
-                    Err(ended) => return Err(ended),
-                }
-            }
-            // Relaxed: as above.
-            word = self.word.load(Ordering::Relaxed);
-        }
-    }
-
-    /// Waits in the queue, unless the lock can be had.
-    fn park(
-        &self,
-        want: Want,
-        limit: &Limit<'_, R>,
-        patience: &mut Patience,
-        is_woken: bool,
-    ) -> Result<Waited, Ended> {
-        let (since, is_starving) = patience.look::<R>();
-        let ticket = match limit.begin() {
-            Ok(ticket) => ticket,
-            Err(ended) => {
-                self.give_up(marks_of_woken(is_woken, want));
-                return Err(ended);
-            }
-        };
-        let waiter = Waiter::new(ticket, TRY_AGAIN, Request { want, since });
-        if !self.enqueue(&waiter, want, patience.has_waited, is_woken, is_starving) {
-            limit.withdraw(ticket);
-            return Ok(Waited::Free);
-        }
-        patience.has_waited = true;
-        let reason = match want {
-            Want::Read => WaitReason::ReadLock,
-            Want::Write => WaitReason::WriteLock,
-        };
-        match limit.park(ticket, reason) {
-            Ok(HANDED_OVER) => Ok(Waited::Owner),
-            Ok(_) => Ok(Waited::Woken),
-            Err(ended) => {
-                self.leave(&waiter, want);
-                Err(ended)
-            }
-        }
-    }
-
-    /// Puts `waiter` into the queue. `false`: the lock can be had, and nothing was changed.
-    fn enqueue(
-        &self,
-        waiter: &Waiter<R, Request>,
-        want: Want,
-        has_waited: bool,
-        is_woken: bool,
-        is_starving: bool,
-    ) -> bool {
-        let mut queue = self.queue.lock();
-        // Relaxed: the exchange decides, and the queue's lock orders the rest.
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            if taken(word, want, has_waited).is_some() {
-                return false;
-            }
-            let mut new = word | PARKED;
-            if want == Want::Write {
-                new |= WRITER_WAITS;
-            }
-            if is_woken {
-                new &= !marks_of_woken(is_woken, want);
-                if is_starving {
-                    new |= STARVING;
-                }
-            }
-            match self.exchange(word, new) {
-                Ok(()) => break,
-                Err(current) => word = current,
-            }
-        }
-        if want == Want::Write {
-            queue.writers += 1;
-        }
-        if has_waited {
-            // SAFETY: the guard holds the lock (W1); the waiter stays in the caller's frame, which is left
-            // only after it was claimed, and so taken out, or removed by `leave` (W2, W3).
-            unsafe { queue.waiters.push_front(waiter) };
-        } else {
-            // SAFETY: as above.
-            unsafe { queue.waiters.push_back(waiter) };
-        }
-        true
+    fn to(&self, want: Want) -> Taking<'_, R> {
+        Taking { lock: self, want }
     }
 
     /// Wakes the first in the queue, or hands the lock over, if V3 wants it.
@@ -422,7 +247,7 @@ impl<R: Runtime> RawRwLock<R> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let has_first_in_hand = word & (WRITER | WOKEN) != 0 || word & PARKED == 0;
-            let first = queue.waiters.front().map(|request| request.want);
+            let first = queue.first();
             if has_first_in_hand || (word >= READER && first == Some(Want::Write)) {
                 // Its holder, or who is awake, sees to the queue; or it is empty.
                 return;
@@ -448,7 +273,7 @@ impl<R: Runtime> RawRwLock<R> {
         };
         // Nobody else changes these: the queue's lock is held (V2), and who was woken is not readied yet (V4, V6).
         let before = WOKEN | word & (PARKED | WRITER_WAITS);
-        let after = next.map_or(0, |want| marks_of_woken(true, want)) | queue.marks();
+        let after = next.map_or(0, |want| marks_of_woken(true, want)) | marks_of(queue);
         // Relaxed: V2 is ordered by the queue's lock, and a task takes the lock by an Acquire of its own. All of
         // them at once, so that no reader finds a moment in which neither mark of the writer is set (V7).
         self.word.fetch_xor(before ^ after, Ordering::Relaxed);
@@ -458,7 +283,7 @@ impl<R: Runtime> RawRwLock<R> {
     fn hand_over(&self, queue: &mut Queue<R>, woken: &mut ClaimedChain<R, Request>) {
         let (mut word, mut owner_since) = (0, None);
         while word & WRITER == 0 {
-            let first = queue.waiters.front().map(|request| request.want);
+            let first = queue.first();
             if first.is_none() || (word >= READER && first == Some(Want::Write)) {
                 break;
             }
@@ -470,7 +295,7 @@ impl<R: Runtime> RawRwLock<R> {
                 };
             }
         }
-        word |= queue.marks();
+        word |= marks_of(queue);
         if word & PARKED != 0 && owner_since.is_some_and(|since| is_starving(since, R::now())) {
             word |= STARVING;
         }
@@ -478,38 +303,6 @@ impl<R: Runtime> RawRwLock<R> {
         // the holder before did by being readied (C2). A swap and no store, so that whoever else takes the
         // lock next still synchronises with the Release of the unlocking.
         self.word.swap(word, Ordering::Relaxed);
-    }
-
-    /// A task that was claimed by its limit takes its stale waiter out of the queue.
-    fn leave(&self, waiter: &Waiter<R, Request>, want: Want) {
-        let mut woken = ClaimedChain::new();
-        let mut queue = self.queue.lock();
-        // SAFETY: the guard holds the lock, and the waiter was put into this queue only.
-        if unsafe { queue.waiters.remove(waiter) } {
-            queue.forget(want);
-        }
-        let mut gone = (PARKED | WRITER_WAITS) & !queue.marks();
-        if gone & PARKED != 0 {
-            // V5: without a waiter nobody is left to be handed anything.
-            gone |= STARVING;
-        }
-        // Relaxed: as in `serve`.
-        self.word.fetch_and(!gone, Ordering::Relaxed);
-        // Readers behind a writer that leaves may join those that hold the lock (V3).
-        self.serve(&mut queue, &mut woken);
-        drop(queue);
-        woken.ready_all();
-    }
-
-    /// A task that is awake, and has `own_marks`, goes away without the lock (V4).
-    fn give_up(&self, own_marks: u32) {
-        if own_marks != 0 {
-            // Relaxed: nothing was done under the lock.
-            let before = self.word.fetch_and(!own_marks, Ordering::Relaxed);
-            if before & PARKED != 0 {
-                self.see_to_queue();
-            }
-        }
     }
 }
 
