@@ -295,15 +295,24 @@ fn panic_leaves_the_run() {
 
 #[test]
 fn foreign_locks_and_channels_wait_on() {
-    let (context, cancel) = background().with_cancel();
-    let (sender, receiver) = mpsc::channel();
-    let other = gaggle::go(move || {
-        cancel.cancel();
-        sleep(Duration::from_millis(2));
-        sender.send(7).unwrap();
-    });
-    assert_eq!(context.run(|| receiver.recv()), Ok(7));
-    other.join().unwrap();
+    for _ in 0..100 {
+        let (context, cancel) = background().with_cancel();
+        let (sender, receiver) = mpsc::channel();
+        let (entered, has_entered) = bounded(1);
+        let other = gaggle::go(move || {
+            has_entered.recv().unwrap();
+            // Whoever waits is told before this returns.
+            cancel.cancel();
+            gaggle::yield_now();
+            sender.send(7).unwrap();
+        });
+        let answer = context.run(|| {
+            entered.send(()).unwrap();
+            receiver.recv()
+        });
+        assert_eq!(answer, Ok(7));
+        other.join().unwrap();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use gaggle::pool::{ContextPool, ContextPoolError, DynamicPool, PoolError, TaskEr
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lets others run until `condition` holds.
 fn until(condition: impl Fn() -> bool) {
@@ -162,7 +162,6 @@ fn shutdown_waits_for_the_tasks_in_flight_and_those_in_the_queue() {
         let (released, done) = (released.clone(), Arc::clone(&done));
         let task = move || {
             released.recv().unwrap();
-            gaggle::time::sleep(Duration::from_millis(1));
             done.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
@@ -298,6 +297,7 @@ fn context_pool_ends_at_the_deadline_and_drops_what_has_not_begun() {
 fn context_pool_refuses_tasks_of_who_waits_when_it_ends() {
     let (context, cancel) = background().with_cancel();
     let pool = Arc::new(ContextPool::<String>::new(&context, 1).unwrap());
+    let (filled, is_full) = bounded(1);
     let adder = {
         let pool = Arc::clone(&pool);
         gaggle::go(move || {
@@ -305,14 +305,15 @@ fn context_pool_refuses_tasks_of_who_waits_when_it_ends() {
                 context.done().recv().unwrap_err();
                 Ok(())
             };
-            // The worker's, the queue's, and the one that waits for room.
-            [pool.add(wait), pool.add(wait), pool.add(wait)]
+            // The worker's, the queue's, and the one that waits for room, or is about to.
+            assert_eq!([pool.add(wait), pool.add(wait)], [Ok(()); 2]);
+            filled.send(()).unwrap();
+            pool.add(wait)
         })
     };
-    gaggle::time::sleep(Duration::from_millis(2));
+    is_full.recv().unwrap();
     cancel.cancel();
-    let last = adder.join().unwrap()[2];
-    assert_eq!(last, Err(PoolError::ShutDown));
+    assert_eq!(adder.join().unwrap(), Err(PoolError::ShutDown));
 }
 
 #[test]
@@ -330,7 +331,7 @@ fn context_pool_goes_on_with_a_panic() {
 
 #[test]
 fn dynamic_pool_refuses_empty_bounds() {
-    #[allow(clippy::reversed_empty_ranges)]
+    #[allow(clippy::reversed_empty_ranges, reason = "that is what is refused")]
     for bounds in [0..=0, 3..=2] {
         assert_eq!(
             DynamicPool::<()>::new(bounds).unwrap_err(),
@@ -368,8 +369,11 @@ fn dynamic_pool_grows_with_its_queue_and_shrinks_when_idle() {
     }
     // Down to the lower bound, and no further.
     until(|| pool.workers() == 1);
-    std::thread::sleep(4 * keep_alive);
-    assert_eq!(pool.workers(), 1);
+    let at_rest = Instant::now();
+    while at_rest.elapsed() < 4 * keep_alive {
+        assert_eq!(pool.workers(), 1);
+        gaggle::yield_now();
+    }
     pool.shutdown();
     assert_eq!(pool.workers(), 0);
 }

@@ -331,8 +331,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Default for SingleFlight<K, V> {
 
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls.lock_shielded();
+        let joined = calls.values().map(|call| call.state.lock_shielded().joined);
         f.debug_struct("SingleFlight")
-            .field("in_flight", &self.calls.lock_shielded().len())
+            .field("in_flight", &calls.len())
+            .field("joined", &joined.sum::<usize>())
             .finish()
     }
 }

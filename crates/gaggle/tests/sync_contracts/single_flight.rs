@@ -1,13 +1,10 @@
 //! The cases of `golang.org/x/sync/singleflight`.
 
-use crate::{everywhere, join_all, until};
-use gaggle::chan::{bounded, unbuffered};
+use crate::{Task, Where, everywhere, join_all, until};
+use gaggle::chan::{Sender, bounded, unbuffered};
 use gaggle::context::{ContextError, background};
-use gaggle::sync::SingleFlight;
+use gaggle::sync::{Flight, SingleFlight};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 #[test]
 fn call_answers_what_its_function_answers() {
@@ -23,39 +20,64 @@ fn call_that_fails_answers_its_error() {
     assert_eq!(flights.run("key", || Ok(1)).value, Ok(1), "nothing is kept");
 }
 
+/// A call for "key" that has begun, and ends once it is told to.
+struct InFlight<V> {
+    caller: Task<Flight<V>>,
+    land: Sender<()>,
+}
+
+impl<V: Clone + Send + 'static> InFlight<V> {
+    /// Begins one, which will end with `answer`.
+    fn begin(
+        place: Where,
+        flights: &SingleFlight<&'static str, V>,
+        answer: impl FnOnce() -> V + Send + 'static,
+    ) -> Self {
+        let (started, has_started) = unbuffered();
+        let (land, may_land) = bounded(1);
+        let flights = flights.clone();
+        let caller = place.go(move || {
+            flights.run("key", move || {
+                started.send(()).unwrap();
+                may_land.recv().unwrap();
+                answer()
+            })
+        });
+        has_started.recv().unwrap();
+        InFlight { caller, land }
+    }
+
+    /// Lets it end, and answers what came of it.
+    fn land(self) -> std::thread::Result<Flight<V>> {
+        self.land.send(()).unwrap();
+        self.caller.join()
+    }
+}
+
+/// Lets others run until so many have joined the calls in flight.
+fn until_joined<V>(flights: &SingleFlight<&'static str, V>, count: usize) {
+    until(|| format!("{flights:?}").contains(&format!("joined: {count}")));
+}
+
 #[test]
 fn those_who_ask_while_it_flies_share_one_call() {
     everywhere(|place| {
-        const CALLERS: usize = 10;
-        let (flights, calls) = (SingleFlight::new(), Arc::new(AtomicUsize::new(0)));
-        let (land, may_land) = bounded::<()>(1);
-        let arrived = Arc::new(AtomicUsize::new(0));
-        let tasks = place.go_all(CALLERS, |_| {
-            let (flights, calls) = (flights.clone(), Arc::clone(&calls));
-            let (may_land, arrived) = (may_land.clone(), Arc::clone(&arrived));
-            move || {
-                arrived.fetch_add(1, Ordering::Relaxed);
-                flights.run("key", || {
-                    calls.fetch_add(1, Ordering::Relaxed);
-                    may_land.recv().unwrap();
-                    "bar"
-                })
-            }
+        const OTHERS: usize = 9;
+        let flights = SingleFlight::new();
+        let first = InFlight::begin(place, &flights, || "bar");
+        let others = place.go_all(OTHERS, |_| {
+            let flights = flights.clone();
+            move || flights.run("key", || unreachable!("one flies for all"))
         });
-        until(|| arrived.load(Ordering::Relaxed) == CALLERS);
-        until(|| calls.load(Ordering::Relaxed) == 1);
-        // Whoever comes after the landing makes a call of its own, which needs a token too.
-        let mut given = 0;
-        while tasks.iter().any(|task| !task.is_finished()) {
-            if land.try_send(()).is_ok() {
-                given += 1;
-            }
-            gaggle::yield_now();
-        }
-        let flown = join_all(tasks);
-        assert!(flown.iter().all(|flight| flight.value == "bar"));
-        let calls = calls.load(Ordering::Relaxed);
-        assert!((1..=CALLERS).contains(&calls) && given >= calls);
+        until_joined(&flights, OTHERS);
+        let mut flown = vec![first.land().unwrap()];
+        flown.extend(join_all(others));
+        assert_eq!(flown.len(), OTHERS + 1);
+        let shared = Flight {
+            value: "bar",
+            is_shared: true,
+        };
+        assert!(flown.iter().all(|flight| *flight == shared));
     });
 }
 
@@ -63,23 +85,10 @@ fn those_who_ask_while_it_flies_share_one_call() {
 fn caller_that_joins_for_certain_shares_the_one_call() {
     everywhere(|place| {
         let flights = SingleFlight::new();
-        let (started, has_started) = unbuffered();
-        let (land, may_land) = unbuffered::<()>();
-        let first = {
-            let flights = flights.clone();
-            place.go(move || {
-                flights.run("key", move || {
-                    started.send(()).unwrap();
-                    may_land.recv().unwrap();
-                    1
-                })
-            })
-        };
-        has_started.recv().unwrap();
+        let first = InFlight::begin(place, &flights, || 1);
         // Joins before it returns, so the call cannot have landed.
         let joined = flights.run_channel("key", || 2);
-        land.send(()).unwrap();
-        let (first, joined) = (first.join().unwrap(), joined.recv().unwrap());
+        let (first, joined) = (first.land().unwrap(), joined.recv().unwrap());
         assert_eq!((first.value, joined.value), (1, 1));
         assert!(first.is_shared && joined.is_shared);
     });
@@ -89,27 +98,14 @@ fn caller_that_joins_for_certain_shares_the_one_call() {
 fn forgotten_call_lands_for_its_own_and_the_next_starts_anew() {
     everywhere(|place| {
         let flights = SingleFlight::new();
-        let (started, has_started) = unbuffered();
-        let (land, may_land) = unbuffered::<()>();
-        let first = {
-            let flights = flights.clone();
-            place.go(move || {
-                flights.run("key", move || {
-                    started.send(()).unwrap();
-                    may_land.recv().unwrap();
-                    1
-                })
-            })
-        };
-        has_started.recv().unwrap();
+        let first = InFlight::begin(place, &flights, || 1);
         flights.forget(&"key");
         let (second_land, second_may_land) = unbuffered::<()>();
         let second = flights.run_channel("key", move || {
             second_may_land.recv().unwrap();
             2
         });
-        land.send(()).unwrap();
-        assert_eq!(first.join().unwrap().value, 1);
+        assert_eq!(first.land().unwrap().value, 1);
         // The first has landed without taking the second's place.
         let third = flights.run_channel("key", || 3);
         second_land.send(()).unwrap();
@@ -131,34 +127,16 @@ fn answer_comes_by_a_channel() {
 fn panic_comes_to_all_who_share_the_call() {
     everywhere(|place| {
         let flights = SingleFlight::<_, u32>::new();
-        let (started, has_started) = unbuffered();
-        let (land, may_land) = unbuffered::<()>();
-        let first = {
-            let flights = flights.clone();
-            place.go(move || {
-                flights.run("key", move || {
-                    started.send(()).unwrap();
-                    may_land.recv().unwrap();
-                    panic!("invalid memory address")
-                })
-            })
-        };
-        has_started.recv().unwrap();
+        let first = InFlight::begin(place, &flights, || panic!("invalid memory address"));
         let by_channel = flights.run_channel("key", || 2);
-        let second = {
-            let flights = flights.clone();
-            place.go(move || flights.run("other", || 1))
-        };
-        land.send(()).unwrap();
-        let payload = first.join().expect_err("it panicked");
+        let theirs = flights.clone();
+        let second = place.go(move || theirs.run("other", || 1));
+        let payload = first.land().expect_err("it panicked");
         let text = payload.downcast_ref::<&str>();
         assert_eq!(text, Some(&"invalid memory address"));
         assert!(by_channel.recv().is_err(), "closed without a value");
-        assert_eq!(
-            second.join().unwrap().value,
-            1,
-            "another key is not concerned"
-        );
+        let second = second.join().expect("another key is not concerned");
+        assert_eq!(second.value, 1);
         assert_eq!(flights.run("key", || 3).value, 3, "the next is not either");
     });
 }
@@ -167,32 +145,14 @@ fn panic_comes_to_all_who_share_the_call() {
 fn panic_says_its_text_to_those_who_waited() {
     everywhere(|place| {
         let flights = SingleFlight::<_, u32>::new();
-        let (started, has_started) = unbuffered();
-        let (land, may_land) = unbuffered::<()>();
-        let first = flights.run_channel("key", move || {
-            started.send(()).unwrap();
-            may_land.recv().unwrap();
-            panic!("the text")
-        });
-        has_started.recv().unwrap();
-        let (arrived, has_arrived) = unbuffered();
-        let waiter = place.go(move || {
-            arrived.send(()).unwrap();
-            flights.run("key", || 9).value
-        });
-        has_arrived.recv().unwrap();
-        // Far longer than the way from the send to the call.
-        std::thread::sleep(Duration::from_millis(20));
-        land.send(()).unwrap();
-        assert!(first.recv().is_err());
-        match waiter.join() {
-            // On a machine that slept for so long it has come late, and flown itself.
-            Ok(value) => assert_eq!(value, 9),
-            Err(payload) => {
-                let text = payload.downcast_ref::<String>().expect("a text");
-                assert!(text.contains("the text"), "{text}");
-            }
-        }
+        let first = InFlight::begin(place, &flights, || panic!("the text"));
+        let theirs = flights.clone();
+        let waiter = place.go(move || theirs.run("key", || 9));
+        until_joined(&flights, 1);
+        assert!(first.land().is_err());
+        let payload = waiter.join().expect_err("it shares the panic");
+        let text = payload.downcast_ref::<String>().expect("a text");
+        assert!(text.contains("the text"), "{text}");
     });
 }
 
@@ -202,16 +162,14 @@ fn wait_ends_with_its_context_and_the_call_goes_on() {
         let flights = SingleFlight::new();
         let (land, may_land) = unbuffered::<()>();
         let (context, cancel) = background().with_cancel();
-        let waiter = {
-            let (flights, context) = (flights.clone(), context.clone());
-            place.go(move || {
-                flights.run_context(&context, "key", move || {
-                    may_land.recv().unwrap();
-                    7
-                })
+        let theirs = flights.clone();
+        let waiter = place.go(move || {
+            theirs.run_context(&context, "key", move || {
+                may_land.recv().unwrap();
+                7
             })
-        };
-        until(|| format!("{flights:?}").contains('1'));
+        });
+        until(|| format!("{flights:?}").contains("in_flight: 1"));
         let other = flights.run_channel("key", || 8);
         cancel.cancel();
         assert_eq!(waiter.join().unwrap(), Err(ContextError::Canceled));
