@@ -1,26 +1,9 @@
 //! Messages: through one channel, through chains of them, and by select.
 
-use crate::options::Options;
-use crate::report::Report;
 use gaggle::chan::{self, Receiver, Sender};
 use gaggle::{JoinHandle, go, select};
+use peer_common::{ARMS, CAPACITY, Options, Report, SIDE, STAGES, WORKERS, sum_below};
 use std::time::Instant;
-
-/// The capacity of a buffered channel.
-const CAPACITY: usize = 128;
-/// How many channels a select looks at.
-const ARMS: u64 = 8;
-/// How many tasks send, and how many receive, in `chan_mpmc4x4`.
-const SIDE: u64 = 4;
-/// How many workers a pool has.
-const WORKERS: u64 = 8;
-/// How many stages a pipeline has between its source and its sink.
-const STAGES: u64 = 4;
-
-/// The sum of the numbers below `count`.
-fn sum_below(count: u64) -> u64 {
-    count * (count - 1) / 2
-}
 
 /// Sends the numbers of `range` and drops the sender.
 fn send_all(sender: Sender<u64>, range: std::ops::Range<u64>) -> JoinHandle<()> {

@@ -2,15 +2,11 @@
 //!
 //! The variant `std` is the same with std's lock, which works on goroutines as it is.
 
-use crate::options::{DEFAULT_VARIANT, Options};
-use crate::report::Report;
 use gaggle::sync::{Mutex, RwLock};
+use peer_common::{DEFAULT_VARIANT, Options, Report};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How many tasks contend unless `--tasks` says otherwise.
-const TASKS: u64 = 8;
 
 /// T tasks that lock, add one and unlock, N times in all.
 pub fn mutex(options: &Options) -> Option<Report> {
@@ -39,7 +35,7 @@ pub fn mutex(options: &Options) -> Option<Report> {
 
 /// The same with a read-write lock, one write among ten.
 pub fn rw_lock(options: &Options) -> Option<Report> {
-    let writes = tasks(options) * (options.size() / tasks(options)).div_ceil(10);
+    let writes = options.tasks * (options.size() / options.tasks).div_ceil(10);
     match options.variant.as_str() {
         DEFAULT_VARIANT => {
             let counter = Arc::new(RwLock::new(0u64));
@@ -75,13 +71,9 @@ pub fn rw_lock(options: &Options) -> Option<Report> {
     }
 }
 
-fn tasks(options: &Options) -> u64 {
-    options.tasks.unwrap_or(TASKS)
-}
-
 /// How often all tasks together do it.
 fn operations(options: &Options) -> u64 {
-    options.size() / tasks(options) * tasks(options)
+    options.size() / options.tasks * options.tasks
 }
 
 /// Runs what `operation_of` makes for each task, N times in all.
@@ -89,7 +81,7 @@ fn contend<F>(options: &Options, operation_of: impl Fn(u64) -> F) -> Report
 where
     F: FnMut(u64) + Send + 'static,
 {
-    let tasks = tasks(options);
+    let tasks = options.tasks;
     let each = options.size() / tasks;
     let begin = Instant::now();
     let handles: Vec<_> = (0..tasks)

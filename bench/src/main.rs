@@ -8,97 +8,67 @@
 
 mod channels;
 mod compute;
-mod figures;
 mod latency;
 mod locks;
-mod options;
-mod report;
 mod servers;
 mod tasks;
 mod timers;
 
-use options::Options;
-use report::Report;
+use peer_common::{Options, Report, Workload, cpu_time};
 use std::process::ExitCode;
-
-/// The status that says that a workload or variant is unknown.
-const UNKNOWN: u8 = 3;
 
 /// What runs a workload; `None`: it has no such variant.
 type Run = fn(&Options) -> Option<Report>;
 
-/// Every workload: its name, its size, its number of processors unless told otherwise (0: as many as
-/// the machine has), and its function.
-const WORKLOADS: &[(&str, u64, usize, Run)] = &[
-    ("spawn", 1_000_000, 0, tasks::spawn),
-    ("yield", 5_000_000, 1, tasks::yield_now),
-    ("sleepers", 100_000, 0, tasks::sleepers),
-    ("parked", 1_000_000, 0, tasks::parked),
-    ("noop", 1, 0, tasks::noop),
-    ("pingpong", 1_000_000, 0, channels::pingpong),
-    ("chan_spsc", 10_000_000, 0, channels::spsc),
-    ("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
-    ("select", 2_000_000, 1, channels::select_rendezvous),
-    ("select_buf", 2_000_000, 1, channels::select_buffered),
-    ("workerpool", 1_000_000, 0, channels::worker_pool),
-    ("pipeline", 1_000_000, 0, channels::pipeline),
-    ("mutex", 10_000_000, 2, locks::mutex),
-    ("rwmutex", 10_000_000, 2, locks::rw_lock),
-    ("fib", 32, 0, compute::fibonacci),
-    ("nqueens", 11, 0, compute::queens),
-    ("hogs", 100, 2, latency::hogs),
-    ("blocking", 100, 2, latency::blocking),
-    ("timers_stop", 1_000_000, 0, timers::stop),
-    ("timers_fire", 1_000_000, 0, timers::fire),
-    ("http_hello", 0, 1, servers::http_hello),
-    ("http_db", 0, 1, servers::http_db),
-    ("echo", 0, 1, servers::echo),
+const WORKLOADS: &[Workload<Run>] = &[
+    Workload::new("spawn", 1_000_000, 0, tasks::spawn),
+    Workload::new("yield", 5_000_000, 1, tasks::yield_now),
+    Workload::new("sleepers", 100_000, 0, tasks::sleepers),
+    Workload::new("parked", 1_000_000, 0, tasks::parked),
+    Workload::new("noop", 1, 0, tasks::noop),
+    Workload::new("pingpong", 1_000_000, 0, channels::pingpong),
+    Workload::new("chan_spsc", 10_000_000, 0, channels::spsc),
+    Workload::new("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
+    Workload::new("select", 2_000_000, 1, channels::select_rendezvous),
+    Workload::new("select_buf", 2_000_000, 1, channels::select_buffered),
+    Workload::new("workerpool", 1_000_000, 0, channels::worker_pool),
+    Workload::new("pipeline", 1_000_000, 0, channels::pipeline),
+    Workload::new("mutex", 10_000_000, 2, locks::mutex),
+    Workload::new("rwmutex", 10_000_000, 2, locks::rw_lock),
+    Workload::new("fib", 32, 0, compute::fibonacci),
+    Workload::new("nqueens", 11, 0, compute::queens),
+    Workload::new("hogs", 100, 2, latency::hogs),
+    Workload::new("blocking", 100, 2, latency::blocking),
+    Workload::new("timers_stop", 1_000_000, 0, timers::stop),
+    Workload::new("timers_fire", 1_000_000, 0, timers::fire),
+    Workload::new("http_hello", 0, 1, servers::http_hello),
+    Workload::new("http_db", 0, 1, servers::http_db),
+    Workload::new("echo", 0, 1, servers::echo),
 ];
 
 fn main() -> ExitCode {
-    let options = match Options::from_arguments() {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("gaggle-bench: {error}");
-            return ExitCode::from(2);
-        }
+    const PEER: &str = "gaggle";
+    let (run, options) = match peer_common::chosen(PEER, WORKLOADS, tasks::size_of_variant) {
+        Ok(chosen) => chosen,
+        Err(status) => return status,
     };
-    let found = WORKLOADS
-        .iter()
-        .find(|(name, ..)| *name == options.workload);
-    let Some(&(_, size, processors, run)) = found else {
-        let names: Vec<_> = WORKLOADS.iter().map(|(name, ..)| *name).collect();
-        eprintln!(
-            "gaggle-bench: no workload {:?}; there are: {}",
-            options.workload,
-            names.join(" ")
-        );
-        return ExitCode::from(UNKNOWN);
-    };
-    let options = Options {
-        n: options
-            .n
-            .or(tasks::size_of_variant(&options))
-            .or(Some(size)),
-        ..options
-    };
-    let processors = options
-        .processors
-        .or((processors > 0).then_some(processors));
-    if let Some(processors) = processors {
-        let builder = gaggle::runtime::Builder::new().max_procs(processors);
+    // Without a number the runtime finds its own.
+    if options.processors > 0 {
+        let builder = gaggle::runtime::Builder::new().max_procs(options.processors);
         builder
             .configure()
             .expect("nothing has started the runtime yet");
     }
-    let cpu = figures::cpu_time();
-    let Some(report) = gaggle::run(|| run(&options)) else {
-        eprintln!(
-            "gaggle-bench: {} has no variant {:?}",
-            options.workload, options.variant
+    let cpu = cpu_time();
+    let report = gaggle::run(|| run(&options)).map(|report| {
+        let (processors, backend) = (
+            gaggle::runtime::gomaxprocs(None),
+            gaggle::runtime::backend_name(),
         );
-        return ExitCode::from(UNKNOWN);
-    };
-    println!("{}", report.line(&options, figures::cpu_time() - cpu));
-    ExitCode::SUCCESS
+        report
+            .of_version(env!("CARGO_PKG_VERSION"))
+            .on(processors, backend)
+            .after_cpu_time(cpu)
+    });
+    peer_common::print(PEER, &options, report)
 }

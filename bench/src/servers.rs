@@ -1,21 +1,17 @@
 //! Servers that something outside loads: they print `READY ip:port` and run until killed.
 
-use crate::options::Options;
-use crate::report::Report;
 use bytes::Bytes;
 use gaggle::context::{self, Context};
 use gaggle_http::Server;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response};
+use peer_common::{HELLO, Options, Report, echo_back, listen};
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
-
-/// The buffer of one echo connection.
-const ECHO_BYTES: usize = 4096;
 
 /// Answers every request by `Hello, World!`.
 pub fn http_hello(options: &Options) -> Option<Report> {
@@ -38,7 +34,7 @@ fn serve_http(options: &Options, before: impl Fn() + Send + Sync + 'static) -> O
     let listener = listen(options);
     let hello = move |_: &Context, _: Request<Bytes>| {
         before();
-        let mut response = Response::new(Bytes::from_static(b"Hello, World!"));
+        let mut response = Response::new(Bytes::from_static(HELLO.as_bytes()));
         let plain = HeaderValue::from_static("text/plain");
         response.headers_mut().insert(CONTENT_TYPE, plain);
         response
@@ -57,22 +53,7 @@ pub fn echo(options: &Options) -> Option<Report> {
     }
 }
 
-fn echo_one(mut stream: TcpStream) -> io::Result<Infallible> {
+fn echo_one(stream: TcpStream) -> io::Result<Infallible> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; ECHO_BYTES];
-    loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        stream.write_all(&buffer[..count])?;
-    }
-}
-
-fn listen(options: &Options) -> TcpListener {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit can be raised");
-    let address = options.address.as_deref().unwrap_or("127.0.0.1:0");
-    let listener = TcpListener::bind(address).expect("the address is free");
-    eprintln!("READY {}", listener.local_addr().expect("it is bound"));
-    listener
+    echo_back(stream)
 }

@@ -1,16 +1,12 @@
 //! Goroutines by the million: starting, yielding, sleeping, parking.
 
-use crate::figures;
-use crate::options::{DEFAULT_VARIANT, Options};
-use crate::report::{Report, milliseconds};
 use gaggle::chan;
 use gaggle::sync::WaitGroup;
+use peer_common::{BATCH, DEFAULT_VARIANT, Lateness, Options, Report, milliseconds};
+use peer_common::{rss_bytes, sum_below};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// How many goroutines of the `batch` variant are alive at once.
-const BATCH: u64 = 10_000;
 
 /// A wait group that lives as long as the process, so that a task holds a plain pointer to it.
 fn wait_group() -> &'static WaitGroup {
@@ -70,7 +66,7 @@ fn spawn_and_join(count: u64) -> Duration {
         .map(|handle| handle.join().expect("no panic"))
         .sum();
     let wall = begin.elapsed();
-    assert_eq!(sum, count * (count - 1) / 2, "every task ran once");
+    assert_eq!(sum, sum_below(count), "every task ran once");
     wall
 }
 
@@ -107,13 +103,10 @@ pub fn sleepers(options: &Options) -> Option<Report> {
         "join" => true,
         _ => return None,
     };
-    let (count, time) = (
-        options.size(),
-        Duration::from_secs(options.seconds.unwrap_or(10)),
-    );
-    let late: &'static Lateness = Box::leak(Box::new(Lateness::default()));
+    let (count, time) = (options.size(), Duration::from_secs(options.seconds));
+    let late = Lateness::leaked();
     let group = wait_group();
-    let before = figures::rss_bytes();
+    let before = rss_bytes();
     let begin = Instant::now();
     group.add(delta(count));
     let mut handles = Vec::new();
@@ -134,20 +127,11 @@ pub fn sleepers(options: &Options) -> Option<Report> {
     if join {
         let joined = handles.into_iter().map(|handle| handle.join());
         let sum: u64 = joined.map(|index| index.expect("no panic")).sum();
-        assert_eq!(sum, count * (count - 1) / 2, "each was joined once");
+        assert_eq!(sum, sum_below(count), "each was joined once");
     }
     let wall = begin.elapsed();
-    assert_eq!(late.count(), count, "every sleeper woke once");
-    let each = figures::peak_rss_bytes().saturating_sub(before) as f64 / count as f64;
-    Some(
-        Report::new(wall)
-            .with("ms", milliseconds(wall))
-            .with("rss_bytes_per_unit", each)
-            .with("overrun_ms", milliseconds(wall.saturating_sub(time)))
-            .with("late_mean_ms", late.mean_milliseconds())
-            .with("late_max_ms", late.max_milliseconds())
-            .with("spawn_secs", spawned.as_secs_f64()),
-    )
+    let times = (spawned, wall);
+    Some(Report::of_sleepers((count, time), times, before, late))
 }
 
 /// How deep the tasks of the variant `deep` recurse, and how many there are unless told otherwise.
@@ -186,7 +170,7 @@ pub fn parked(options: &Options) -> Option<Report> {
     let receiver: &'static chan::Receiver<u64> = Box::leak(Box::new(receiver));
     let inside: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
     let group = wait_group();
-    let before = figures::rss_bytes();
+    let before = rss_bytes();
     let begin = Instant::now();
     group.add(delta(count));
     for _ in 0..count {
@@ -205,7 +189,7 @@ pub fn parked(options: &Options) -> Option<Report> {
         sleep(Duration::from_millis(1));
     }
     let parked = begin.elapsed();
-    let each_now = || figures::rss_bytes().saturating_sub(before) as f64 / count as f64;
+    let each_now = || rss_bytes().saturating_sub(before) as f64 / count as f64;
     let deepest = each_now();
     let idle = Instant::now();
     while deep && each_now() > DEEP_KEPT_BYTES && idle.elapsed() < DEEP_PATIENCE {
@@ -218,11 +202,7 @@ pub fn parked(options: &Options) -> Option<Report> {
     sender.close();
     group.wait();
     let release = closed.elapsed();
-    let report = Report::new(begin.elapsed())
-        .with("ms", milliseconds(begin.elapsed()))
-        .with("rss_bytes_per_unit", each)
-        .with("park_secs", parked.as_secs_f64())
-        .with("release_ms", milliseconds(release));
+    let report = Report::of_parked(each, parked, release, begin.elapsed());
     Some(if deep {
         report
             .with("rss_bytes_per_unit_before", deepest)
@@ -230,41 +210,4 @@ pub fn parked(options: &Options) -> Option<Report> {
     } else {
         report
     })
-}
-
-/// How late many tasks were.
-#[derive(Debug, Default)]
-pub struct Lateness {
-    count: AtomicU64,
-    sum_ns: AtomicU64,
-    max_ns: AtomicU64,
-}
-
-impl Lateness {
-    /// Takes one task's lateness into account.
-    pub fn note(&self, late: Duration) {
-        let nanoseconds = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-        // Relaxed: the count publishes them.
-        self.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
-        self.max_ns.fetch_max(nanoseconds, Ordering::Relaxed);
-        // Release: pairs with the Acquire in `count`, after which the figures above are read.
-        self.count.fetch_add(1, Ordering::Release);
-    }
-
-    /// How many were taken into account.
-    pub fn count(&self) -> u64 {
-        // Acquire: pairs with the Release in `note`.
-        self.count.load(Ordering::Acquire)
-    }
-
-    /// Their mean.
-    pub fn mean_milliseconds(&self) -> f64 {
-        // Relaxed, here and below: published by the count.
-        self.sum_ns.load(Ordering::Relaxed) as f64 / self.count() as f64 / 1e6
-    }
-
-    /// The latest.
-    pub fn max_milliseconds(&self) -> f64 {
-        self.max_ns.load(Ordering::Relaxed) as f64 / 1e6
-    }
 }

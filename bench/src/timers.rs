@@ -1,9 +1,6 @@
 //! Timers by the million.
 
-use crate::figures;
-use crate::options::Options;
-use crate::report::Report;
-use crate::tasks::Lateness;
+use peer_common::{Lateness, Options, Report, cpu_time, rss_bytes};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -33,11 +30,11 @@ pub fn stop(options: &Options) -> Option<Report> {
 }
 
 fn arm_and_stop<T>(count: u64, arm: impl Fn(u64) -> T, stop: fn(&T) -> bool) -> Report {
-    let before = figures::rss_bytes();
+    let before = rss_bytes();
     let begin = Instant::now();
     let timers: Vec<T> = (0..count).map(arm).collect();
     let created = begin.elapsed();
-    let bytes = figures::rss_bytes().saturating_sub(before);
+    let bytes = rss_bytes().saturating_sub(before);
     let begin_stop = Instant::now();
     let stopped: u64 = timers.iter().map(|timer| u64::from(stop(timer))).sum();
     let stop = begin_stop.elapsed();
@@ -57,8 +54,8 @@ pub fn fire(options: &Options) -> Option<Report> {
         _ => return None,
     };
     let count = options.size();
-    let late: &'static Lateness = Box::leak(Box::new(Lateness::default()));
-    let cpu = figures::cpu_time();
+    let late = Lateness::leaked();
+    let cpu = cpu_time();
     let begin = Instant::now();
     let step = |index: u64| SPREAD.mul_f64(index as f64 / count as f64);
     let mut timers = Vec::new();
@@ -79,12 +76,8 @@ pub fn fire(options: &Options) -> Option<Report> {
     while late.count() < count {
         sleep(Duration::from_millis(10));
     }
-    let (wall, cpu) = (begin.elapsed(), figures::cpu_time() - cpu);
+    let (wall, cpu) = (begin.elapsed(), cpu_time() - cpu);
     drop(timers);
-    Some(
-        Report::new(wall)
-            .with("ns_per_op", cpu.as_secs_f64() * 1e9 / count as f64)
-            .with("late_mean_ms", late.mean_milliseconds())
-            .with("late_max_ms", late.max_milliseconds()),
-    )
+    let each = cpu.as_secs_f64() * 1e9 / count as f64;
+    Some(late.add_to(Report::new(wall).with("ns_per_op", each)))
 }

@@ -35,7 +35,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "gaggle-bench",
-        &["gaggle", "gaggle-debug", "gaggle-http", "gaggle-sql"],
+        &[
+            "gaggle",
+            "gaggle-debug",
+            "gaggle-http",
+            "gaggle-sql",
+            "peer-common",
+        ],
     ),
     (
         "gaggle-compat",
@@ -49,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gaggle-fuzz",
         &["gaggle", "gaggle-core", "gaggle-http", "gaggle-sql"],
     ),
-    // What runs the bench knows only programs; its peers know nothing of Gaggle.
+    // What runs the bench knows only programs; its peers know nothing of Gaggle, nor does what they share with it.
     ("gaggle-bench-harness", &[]),
     ("peer-common", &[]),
     ("peer-may", &["peer-common"]),

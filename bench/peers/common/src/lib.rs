@@ -1,7 +1,7 @@
-//! What the peers that are written in Rust share: the command line, the line of JSON, the figures that
-//! the operating system gives, and the computations that are the same on every runtime.
+//! What `gaggle-bench` and the peers that are written in Rust share: the command line, the line of JSON, the
+//! figures that the operating system gives, and the computations that are the same on every runtime.
 //!
-//! Nothing in here starts a task or waits; that is what each peer brings.
+//! Nothing in here starts a task; that is what each program brings.
 
 mod compute;
 mod figures;
@@ -16,6 +16,8 @@ pub use lateness::{Lateness, Ticks};
 pub use options::{DEFAULT_VARIANT, Options};
 pub use report::{Report, milliseconds};
 
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::process::ExitCode;
 
@@ -52,6 +54,18 @@ pub struct Workload<R> {
     pub run: R,
 }
 
+impl<R> Workload<R> {
+    /// A row of a table of workloads: see the fields.
+    pub const fn new(name: &'static str, size: u64, processors: usize, run: R) -> Self {
+        Workload {
+            name,
+            size,
+            processors,
+            run,
+        }
+    }
+}
+
 /// The sum of the numbers below `count`.
 pub fn sum_below(count: u64) -> u64 {
     count * (count - 1) / 2
@@ -81,10 +95,66 @@ pub fn raise_descriptor_limit() {
 /// If the address is taken.
 pub fn listen(options: &Options) -> TcpListener {
     raise_descriptor_limit();
-    let address = options.address.as_deref().unwrap_or("127.0.0.1:0");
-    let listener = TcpListener::bind(address).expect("the address is free");
+    let listener = TcpListener::bind(options.address_to_bind()).expect("the address is free");
     eprintln!("READY {}", listener.local_addr().expect("it is bound"));
     listener
+}
+
+/// Sends back what comes through `stream`, until it ends.
+///
+/// # Errors
+/// When it ends, or fails.
+pub fn echo_back(mut stream: impl Read + Write) -> io::Result<Infallible> {
+    let mut buffer = vec![0; ECHO_BYTES];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        stream.write_all(&buffer[..count])?;
+    }
+}
+
+/// Reads the command line: the workload that it names, and the options with its size set, which for a variant
+/// may be one of its own. Their number of processors is 0 if neither says one.
+///
+/// # Errors
+/// The status to exit with, after a line on the standard error.
+pub fn chosen<R: Copy>(
+    peer: &str,
+    workloads: &[Workload<R>],
+    size_of_variant: impl Fn(&Options) -> Option<u64>,
+) -> Result<(R, Options), ExitCode> {
+    let mut options = Options::from_arguments().map_err(|error| {
+        eprintln!("{peer}: {error}");
+        ExitCode::from(2)
+    })?;
+    let mut all = workloads.iter();
+    let Some(workload) = all.find(|workload| workload.name == options.workload) else {
+        let names: Vec<_> = workloads.iter().map(|workload| workload.name).collect();
+        let (name, names) = (&options.workload, names.join(" "));
+        eprintln!("{peer}: no workload {name:?}; there are: {names}");
+        return Err(ExitCode::from(UNKNOWN));
+    };
+    options.n = options
+        .n
+        .or_else(|| size_of_variant(&options))
+        .or(Some(workload.size));
+    if options.processors == 0 {
+        options.processors = workload.processors;
+    }
+    Ok((workload.run, options))
+}
+
+/// Prints the line of what was measured; no report: there is no such variant.
+pub fn print(peer: &str, options: &Options, report: Option<Report>) -> ExitCode {
+    let Some(report) = report else {
+        let (workload, variant) = (&options.workload, &options.variant);
+        eprintln!("{peer}: {workload} has no variant {variant:?}");
+        return ExitCode::from(UNKNOWN);
+    };
+    println!("{}", report.line(peer, options));
+    ExitCode::SUCCESS
 }
 
 /// Reads the command line, has `start` run the workload that it names, with its size and its number of
@@ -94,34 +164,13 @@ pub fn main<R: Copy>(
     workloads: &[Workload<R>],
     start: impl FnOnce(R, &Options) -> Option<Report>,
 ) -> ExitCode {
-    let mut options = match Options::from_arguments() {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("{peer}: {error}");
-            return ExitCode::from(2);
-        }
+    let (run, mut options) = match chosen(peer, workloads, |_| None) {
+        Ok(chosen) => chosen,
+        Err(status) => return status,
     };
-    let found = workloads
-        .iter()
-        .find(|workload| workload.name == options.workload);
-    let Some(workload) = found else {
-        eprintln!("{peer}: no workload {:?}", options.workload);
-        return ExitCode::from(UNKNOWN);
-    };
-    options.n.get_or_insert(workload.size);
     if options.processors == 0 {
-        options.processors = match workload.processors {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            processors => processors,
-        };
+        options.processors = std::thread::available_parallelism().map_or(1, usize::from);
     }
-    let Some(report) = start(workload.run, &options) else {
-        eprintln!(
-            "{peer}: {} has no variant {:?}",
-            options.workload, options.variant
-        );
-        return ExitCode::from(UNKNOWN);
-    };
-    println!("{}", report.line(peer, &options));
-    ExitCode::SUCCESS
+    let report = start(run, &options);
+    print(peer, &options, report)
 }

@@ -65,9 +65,14 @@ impl Options {
     /// The workload's size.
     ///
     /// # Panics
-    /// Before [`main`](crate::main) has set it.
+    /// Before [`chosen`](crate::chosen) has set it.
     pub fn size(&self) -> u64 {
-        self.n.expect("main has set the workload's own size")
+        self.n.expect("`chosen` has set the workload's own size")
+    }
+
+    /// Where a server is to listen.
+    pub fn address_to_bind(&self) -> &str {
+        self.address.as_deref().unwrap_or("127.0.0.1:0")
     }
 
     /// `Some` when the variant is the default one.

@@ -1,6 +1,7 @@
 //! The line of JSON.
 
 use crate::figures;
+use crate::lateness::Lateness;
 use crate::options::Options;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -11,6 +12,8 @@ pub struct Report {
     seconds: f64,
     version: String,
     variant: Option<&'static str>,
+    place: Option<(usize, &'static str)>,
+    cpu_before: Duration,
     own: Vec<(&'static str, f64)>,
 }
 
@@ -21,6 +24,8 @@ impl Report {
             seconds: wall.as_secs_f64(),
             version: String::new(),
             variant: None,
+            place: None,
+            cpu_before: Duration::ZERO,
             own: Vec::new(),
         }
     }
@@ -46,6 +51,33 @@ impl Report {
             .with("ms_min", milliseconds(times[0]))
     }
 
+    /// Of `count` tasks that slept for `time` each: started in `spawned` and ended after `wall`, with `before` bytes
+    /// of memory in use at first.
+    pub fn of_sleepers(
+        (count, time): (u64, Duration),
+        (spawned, wall): (Duration, Duration),
+        before: u64,
+        late: &Lateness,
+    ) -> Report {
+        assert_eq!(late.count(), count, "every sleeper woke once");
+        let grown = figures::peak_rss_bytes().saturating_sub(before);
+        let report = Report::new(wall)
+            .with("ms", milliseconds(wall))
+            .with("rss_bytes_per_unit", grown as f64 / count as f64)
+            .with("overrun_ms", milliseconds(wall.saturating_sub(time)));
+        late.add_to(report)
+            .with("spawn_secs", spawned.as_secs_f64())
+    }
+
+    /// Of tasks that took `each` bytes, waited after `parked`, were released in `release`, and all that in `wall`.
+    pub fn of_parked(each: f64, parked: Duration, release: Duration, wall: Duration) -> Report {
+        Report::new(wall)
+            .with("ms", milliseconds(wall))
+            .with("rss_bytes_per_unit", each)
+            .with("park_secs", parked.as_secs_f64())
+            .with("release_ms", milliseconds(release))
+    }
+
     /// Adds a key.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: f64) -> Report {
@@ -67,6 +99,20 @@ impl Report {
         self
     }
 
+    /// Says how many processors there really were, and on which backend.
+    #[must_use]
+    pub fn on(mut self, processors: usize, backend: &'static str) -> Report {
+        self.place = Some((processors, backend));
+        self
+    }
+
+    /// Leaves out the CPU time that had been used before.
+    #[must_use]
+    pub fn after_cpu_time(mut self, cpu_before: Duration) -> Report {
+        self.cpu_before = cpu_before;
+        self
+    }
+
     /// The line, in the order that every peer prints.
     pub fn line(&self, peer: &str, options: &Options) -> String {
         let mut line = Map::new();
@@ -77,13 +123,18 @@ impl Report {
         let variant = self.variant.unwrap_or(&options.variant);
         put("variant", variant.into());
         put("n", options.n.into());
-        put("procs", options.processors.into());
+        let processors = self.place.map_or(options.processors, |(number, _)| number);
+        put("procs", processors.into());
+        if let Some((_, backend)) = self.place {
+            put("backend", backend.into());
+        }
         for (key, value) in &self.own {
             put(key, number(*value));
         }
         put("secs", number(self.seconds));
         put("peak_rss_bytes", figures::peak_rss_bytes().into());
-        put("cpu_s", number(figures::cpu_time().as_secs_f64()));
+        let cpu = figures::cpu_time() - self.cpu_before;
+        put("cpu_s", number(cpu.as_secs_f64()));
         Value::Object(line).to_string()
     }
 }

@@ -4,9 +4,9 @@ use may::coroutine::sleep;
 use may::go;
 use may::net::{TcpListener, TcpStream};
 use may_minihttp::{HttpServer, HttpService, Request, Response};
-use peer_common::{ECHO_BYTES, HELLO, Options, Report, raise_descriptor_limit};
+use peer_common::{HELLO, Options, Report, echo_back, raise_descriptor_limit};
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn serve(options: &Options, asks_database: bool) -> Option<Report> {
 pub fn echo(options: &Options) -> Option<Report> {
     options.default_only()?;
     raise_descriptor_limit();
-    let address = options.address.as_deref().unwrap_or("127.0.0.1:0");
+    let address = options.address_to_bind();
     let listener = TcpListener::bind(address).expect("the address is free");
     eprintln!("READY {}", listener.local_addr().expect("it is bound"));
     loop {
@@ -68,14 +68,7 @@ pub fn echo(options: &Options) -> Option<Report> {
     }
 }
 
-fn echo_one(mut stream: TcpStream) -> io::Result<Infallible> {
+fn echo_one(stream: TcpStream) -> io::Result<Infallible> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; ECHO_BYTES];
-    loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        stream.write_all(&buffer[..count])?;
-    }
+    echo_back(stream)
 }

@@ -19,35 +19,26 @@ use std::process::ExitCode;
 /// What does a workload; `None`: it has no such variant.
 type Run = fn(&Options) -> Option<Report>;
 
-const fn workload(name: &'static str, size: u64, processors: usize, run: Run) -> Workload<Run> {
-    Workload {
-        name,
-        size,
-        processors,
-        run,
-    }
-}
-
 const WORKLOADS: &[Workload<Run>] = &[
-    workload("spawn", 50_000, 0, tasks::spawn),
-    workload("yield", 500_000, 1, tasks::yield_now),
-    workload("sleepers", 10_000, 0, tasks::sleepers),
-    workload("parked", 10_000, 0, tasks::parked),
-    workload("noop", 1, 0, tasks::noop),
-    workload("pingpong", 200_000, 0, channels::pingpong),
-    workload("chan_spsc", 10_000_000, 0, channels::spsc),
-    workload("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
-    workload("select", 400_000, 1, channels::select_rendezvous),
-    workload("select_buf", 400_000, 1, channels::select_buffered),
-    workload("workerpool", 1_000_000, 0, channels::worker_pool),
-    workload("pipeline", 200_000, 0, channels::pipeline),
-    workload("mutex", 10_000_000, 2, locks::mutex),
-    workload("rwmutex", 10_000_000, 2, locks::rw_lock),
-    workload("fib", 32, 0, compute::fibonacci),
-    workload("nqueens", 11, 0, compute::queens),
-    workload("hogs", 100, 2, latency::hogs),
-    workload("blocking", 100, 2, latency::blocking),
-    workload("echo", 0, 1, servers::echo),
+    Workload::new("spawn", 50_000, 0, tasks::spawn),
+    Workload::new("yield", 500_000, 1, tasks::yield_now),
+    Workload::new("sleepers", 10_000, 0, tasks::sleepers),
+    Workload::new("parked", 10_000, 0, tasks::parked),
+    Workload::new("noop", 1, 0, tasks::noop),
+    Workload::new("pingpong", 200_000, 0, channels::pingpong),
+    Workload::new("chan_spsc", 10_000_000, 0, channels::spsc),
+    Workload::new("chan_mpmc4x4", 10_000_000, 0, channels::mpmc),
+    Workload::new("select", 400_000, 1, channels::select_rendezvous),
+    Workload::new("select_buf", 400_000, 1, channels::select_buffered),
+    Workload::new("workerpool", 1_000_000, 0, channels::worker_pool),
+    Workload::new("pipeline", 200_000, 0, channels::pipeline),
+    Workload::new("mutex", 10_000_000, 2, locks::mutex),
+    Workload::new("rwmutex", 10_000_000, 2, locks::rw_lock),
+    Workload::new("fib", 32, 0, compute::fibonacci),
+    Workload::new("nqueens", 11, 0, compute::queens),
+    Workload::new("hogs", 100, 2, latency::hogs),
+    Workload::new("blocking", 100, 2, latency::blocking),
+    Workload::new("echo", 0, 1, servers::echo),
 ];
 
 fn main() -> ExitCode {

@@ -1,8 +1,8 @@
 //! An echo that something outside loads, a thread for each connection.
 
-use peer_common::{ECHO_BYTES, Options, Report, listen};
+use peer_common::{Options, Report, echo_back, listen};
 use std::convert::Infallible;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::TcpStream;
 use std::thread::spawn;
 
@@ -16,14 +16,7 @@ pub fn echo(options: &Options) -> Option<Report> {
     }
 }
 
-fn echo_one(mut stream: TcpStream) -> io::Result<Infallible> {
+fn echo_one(stream: TcpStream) -> io::Result<Infallible> {
     stream.set_nodelay(true)?;
-    let mut buffer = vec![0; ECHO_BYTES];
-    loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        stream.write_all(&buffer[..count])?;
-    }
+    echo_back(stream)
 }

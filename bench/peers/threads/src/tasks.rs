@@ -129,16 +129,8 @@ pub fn sleepers(options: &Options) -> Option<Report> {
     let spawned = begin.elapsed();
     group.wait();
     let wall = begin.elapsed();
-    assert_eq!(late.count(), count, "every sleeper woke once");
-    let grown = peer_common::peak_rss_bytes().saturating_sub(before);
-    let report = Report::new(wall)
-        .with("ms", milliseconds(wall))
-        .with("rss_bytes_per_unit", grown as f64 / count as f64)
-        .with("overrun_ms", milliseconds(wall.saturating_sub(time)));
-    Some(
-        late.add_to(report)
-            .with("spawn_secs", spawned.as_secs_f64()),
-    )
+    let times = (spawned, wall);
+    Some(Report::of_sleepers((count, time), times, before, late))
 }
 
 /// N threads that wait for one condition variable.
@@ -171,11 +163,6 @@ pub fn parked(options: &Options) -> Option<Report> {
     closed.1.notify_all();
     group.wait();
     let release = begin_release.elapsed();
-    let wall = begin.elapsed();
-    let report = Report::new(wall)
-        .with("ms", milliseconds(wall))
-        .with("rss_bytes_per_unit", each)
-        .with("park_secs", parked.as_secs_f64())
-        .with("release_ms", milliseconds(release));
+    let report = Report::of_parked(each, parked, release, begin.elapsed());
     Some(report.named("condvar"))
 }

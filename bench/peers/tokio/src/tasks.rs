@@ -140,14 +140,7 @@ pub fn sleepers(options: Options) -> Option<Running> {
         let spawned = begin.elapsed();
         group.wait().await;
         let wall = begin.elapsed();
-        assert_eq!(late.count(), count, "every sleeper woke once");
-        let grown = peer_common::peak_rss_bytes().saturating_sub(before);
-        let report = Report::new(wall)
-            .with("ms", milliseconds(wall))
-            .with("rss_bytes_per_unit", grown as f64 / count as f64)
-            .with("overrun_ms", milliseconds(wall.saturating_sub(time)));
-        late.add_to(report)
-            .with("spawn_secs", spawned.as_secs_f64())
+        Report::of_sleepers((count, time), (spawned, wall), before, late)
     }))
 }
 
@@ -182,12 +175,6 @@ pub fn parked(options: Options) -> Option<Running> {
         drop(sender);
         group.wait().await;
         let release = closed.elapsed();
-        let wall = begin.elapsed();
-        Report::new(wall)
-            .with("ms", milliseconds(wall))
-            .with("rss_bytes_per_unit", each)
-            .with("park_secs", parked.as_secs_f64())
-            .with("release_ms", milliseconds(release))
-            .named("watch")
+        Report::of_parked(each, parked, release, begin.elapsed()).named("watch")
     }))
 }
