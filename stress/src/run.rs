@@ -145,7 +145,6 @@ pub fn run(allocator: &str, options: &Options) -> io::Result<bool> {
             options.slice_microseconds.to_string(),
         );
     }
-    work::quiet_expected_panics();
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second one ends the process as if nobody had caught it.
@@ -153,6 +152,8 @@ pub fn run(allocator: &str, options: &Options) -> io::Result<bool> {
         signal_hook::flag::register(signal, interrupted.clone())?;
     }
     gaggle::runtime::gomaxprocs(Some(options.fixed_procs.unwrap_or(4)));
+    // After the runtime's own hook, which says of every panic whose it is.
+    work::quiet_expected_panics();
     let kinds: Vec<&'static Kind> = work::KINDS
         .iter()
         .filter(|kind| options.only.is_empty() || options.only.iter().any(|name| name == kind.name))

@@ -288,6 +288,14 @@ impl<T: Link, L: RawLock> Injector<T, L> {
         self.publish_len(&queue);
     }
 
+    /// Takes all elements, in their order.
+    pub fn take_all(&self) -> Batch<T> {
+        let mut queue = self.queue.lock();
+        let all = std::mem::take(&mut *queue);
+        self.publish_len(&queue);
+        all
+    }
+
     /// Takes the oldest element.
     pub fn pop(&self) -> Option<NonNull<T>> {
         if self.is_empty() {

@@ -1,9 +1,10 @@
 //! Where an M looks for a goroutine to run, and how it sleeps when there is none.
 //!
-//! The search, in order: due timers, who woke while every P was busy, the P's own queue, the global queue, the netpoller, the queues
-//! of other Ps. Every [`FAIRNESS_TICKS`]th time the netpoller, the global queue and the oldest of the
-//! own queue come first, so that none of them starves (Go's `schedule` and `findRunnable`,
-//! runtime/proc.go).
+//! The search, in order: due timers, who woke while every P was busy (unless turns are short), the P's own
+//! queue, the global queue, the netpoller, the queues of other Ps. Every [`FAIRNESS_TICKS`]th time the
+//! global queue and the oldest of the own queue come first, so that neither starves. The netpoller waits
+//! until both are empty, or for the monitor: events taken earlier would go round those in the global queue
+//! (Go's `schedule` and `findRunnable`, runtime/proc.go).
 //!
 //! - F1: work is published first and [`notify`] called after; an M that goes to sleep gives its P up
 //!   first and looks at all queues after. With the fences of [`Idle`] one of the two sees the other.
@@ -34,6 +35,12 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Every how many switches of a P the fair order applies (a prime, as Go's).
 pub const FAIRNESS_TICKS: u32 = 61;
+
+/// A turn that is so short that those who woke can wait for all that are in line before them.
+const SHORT_TURN_NANOS: u64 = 50_000;
+
+/// A larger difference of ticks is no count of turns: the tick was set.
+const MEASURED_TURNS_MAX: u64 = 1 << 20;
 
 /// Passes over the other Ps before an M gives up stealing.
 const STEAL_PASSES: u32 = 4;
@@ -199,14 +206,13 @@ fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
     }
     if p.tick.get().is_multiple_of(FAIRNESS_TICKS) {
         p.tick.set(p.tick.get().wrapping_add(1));
-        poll_now();
         // SAFETY: as above.
         let fair = injector().pop().or_else(|| unsafe { p.queue.pop_ring() });
         if let Some(g) = fair {
             return Some(from_link(g));
         }
     }
-    if let Some(g) = pop_urgent() {
+    if let Some(g) = next_urgent(p) {
         return Some(g);
     }
     if let Some(g) = pop() {
@@ -236,6 +242,30 @@ fn pop_urgent() -> Option<&'static G> {
         return None;
     }
     URGENT.pop().map(from_link)
+}
+
+/// The first of those who woke while every P was busy, if they are to come before the P's own. Where turns are
+/// short they go behind the global queue instead: else those who wait in a queue could wait for ever for
+/// those who wake more often.
+fn next_urgent(p: &'static P) -> Option<&'static G> {
+    if URGENT.is_empty() {
+        return None;
+    }
+    if !has_short_turns(p) {
+        return pop_urgent();
+    }
+    INJECTOR.push_batch(URGENT.take_all());
+    notify(); // F1: for a moment they were in no queue
+    None
+}
+
+/// Whether the turns on `p`, the caller's, since the last call were short on average.
+fn has_short_turns(p: &'static P) -> bool {
+    let (tick, now) = (p.tick.get(), clock::now());
+    let (tick_before, before) = p.pace.replace((tick, now));
+    let turns = u64::from(tick.wrapping_sub(tick_before));
+    (1..MEASURED_TURNS_MAX).contains(&turns)
+        && now.saturating_sub(before) < turns * SHORT_TURN_NANOS
 }
 
 /// Readies what is due on `victim`, which may be `p`, the caller's; whether there was anything.

@@ -44,12 +44,15 @@ use gaggle_core::interrupt;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::{self, FileKind};
+use gaggle_sys::clock;
 use gaggle_sys::poller::{Event, INTERRUPT, Poller};
 use gaggle_sys::stack::map;
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// What a goroutine waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -494,11 +497,22 @@ impl Waiter {
     }
 }
 
+/// When [`poll`] last was done, in nanoseconds of the clock.
+static LAST_POLL: AtomicU64 = AtomicU64::new(0);
+
+/// When events were last taken from the kernel, in nanoseconds of the clock.
+pub fn last_poll() -> Nanos {
+    // Relaxed: as above.
+    LAST_POLL.load(Ordering::Relaxed)
+}
+
 /// Takes events from the kernel and collects the goroutines that waited for them. Waits `nanos`
 /// (`None`: for ever) if `sleeping`, which only the one M in the netpoller says (F3).
 pub fn poll(nanos: Option<u64>, sleeping: bool, ready: &mut Batch<G>) {
     let mut events = [Event { events: 0, u64: 0 }; 128];
     let count = poller().wait(&mut events, nanos);
+    // Relaxed: a hint to the monitor.
+    LAST_POLL.store(clock::now(), Ordering::Relaxed);
     for event in &events[..count] {
         let (bits, data) = (event.events, event.u64);
         if data == INTERRUPT {

@@ -38,6 +38,8 @@ pub struct P {
     holder: AtomicPtr<M>,
     /// Counts goroutine switches.
     pub tick: Cell<u32>,
+    /// The tick and the time, in nanoseconds, when the length of turns was last measured.
+    pub pace: Cell<(u32, u64)>,
     /// Goroutines that are left to run here next.
     pub near: Near,
     /// Records of goroutines that ended here.
@@ -144,6 +146,7 @@ impl P {
             caller: AtomicI32::new(0),
             holder: AtomicPtr::new(std::ptr::null_mut()),
             tick: Cell::new(0),
+            pace: Cell::new((0, 0)),
             near: Near::new(),
             free_records: RefCell::new(Batch::new()),
             free_slots: SlotList::default(),

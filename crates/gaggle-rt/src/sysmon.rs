@@ -33,6 +33,8 @@ const PATIENCE_ROUNDS: u32 = 50;
 const KERNEL_SLICE_NANOS: u64 = 100_000;
 /// The longest sleep while every P is busy.
 const BUSY_SLEEP_NANOS_MAX: u64 = 1_000_000;
+/// How long the netpoller may go without anybody who looks.
+const UNPOLLED_NANOS: u64 = 1_000_000;
 /// How much processor time a turn may use before it is ended early, for somebody who woke.
 const EARLY_USED_NANOS: u64 = 400_000;
 /// How long an M may sleep in a call that no hook saw before its P is taken.
@@ -138,10 +140,10 @@ fn watch() -> ! {
         woken_at = clock::now();
         crate::hold::tick();
         again_soon = near.look();
-        let busy = make_machines(&mut open)
-            | retake(&mut seen)
-            | poll_if_nobody_does()
-            | preempt_overrunning();
+        let busy = make_machines(&mut open) | retake(&mut seen);
+        // What this finds is no reason to look again soon (Go's sysmon has it so, too).
+        poll_if_nobody_does();
+        let busy = preempt_overrunning() | busy;
         if busy {
             sleep_nanos = SLEEP_NANOS_MIN;
             quiet_rounds = 0;
@@ -185,7 +187,7 @@ fn preempt_overrunning() -> bool {
         }
     }
     let waiting = early || find_work::any_work();
-    let mut any = early;
+    let mut any = false;
     if IDLE.count() == 0 {
         set_alarms(now);
     }
@@ -271,6 +273,7 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
     }
     // The slice is of processor time: on a busy machine a turn that got none has not overrun.
     let over = used >= preempt::slice_nanos() || p.number >= p::count();
+    let is_waited_for = over || *early && computes;
     let again = if over { RETRY_NANOS } else { EARLY_NANOS };
     let for_who_woke = *early && used >= EARLY_USED_NANOS && preempt::may_end_early();
     if (over || for_who_woke) && now - seen.requested >= again {
@@ -279,7 +282,7 @@ fn look_at(m: &'static M, p: &'static P, now: u64, early: &mut bool) -> bool {
         preempt::request(m, turn, !over);
     }
     m.preemption.seen.set(seen);
-    over
+    is_waited_for
 }
 
 /// Looks at `m`, whose goroutine goes on without a P: if it computes, it has to wait for one.
@@ -393,19 +396,21 @@ fn retake(seen: &mut [Option<u64>; p::MAX]) -> bool {
     taken
 }
 
-/// Takes events from the kernel if goroutines wait for some and no M sleeps in the netpoller.
-fn poll_if_nobody_does() -> bool {
+/// Takes events from the kernel if goroutines wait for some, no M sleeps in the netpoller, and none has looked
+/// for a while: what the Ms find themselves is in their own order, while this comes before it.
+fn poll_if_nobody_does() {
     // Acquire: the pointer is only compared with null.
     if netpoll::waiters() == 0 || !m::POLLER.load(Ordering::Acquire).is_null() {
-        return false;
+        return;
+    }
+    if clock::now().saturating_sub(netpoll::last_poll()) < UNPOLLED_NANOS {
+        return;
     }
     let mut ready = Batch::new();
     netpoll::poll(Some(0), false, &mut ready);
-    let any = !ready.is_empty();
     if IDLE.count() == 0 {
         preempt::ready_urgent(ready);
     } else {
         sched::ready_batch(ready);
     }
-    any
 }

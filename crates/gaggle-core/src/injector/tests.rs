@@ -252,3 +252,21 @@ fn pushers_and_poppers_pass_each_element_once_and_in_each_pushers_order() {
     all.sort_unstable();
     assert_eq!(all, (0..2 * EACH).collect::<Vec<_>>(), "J1");
 }
+
+#[test]
+fn take_all_empties_the_queue_and_keeps_its_order() {
+    let nodes = Nodes::new(4);
+    let queue = TestInjector::new();
+    assert!(queue.take_all().is_empty());
+    for number in 0..4 {
+        // SAFETY: the nodes outlive the queue; each is pushed once.
+        unsafe { queue.push(nodes.at(number)) };
+    }
+    let mut all = queue.take_all();
+    assert!(queue.is_empty());
+    assert_eq!(queue.pop().map(number_of), None);
+    for number in 0..4 {
+        assert_eq!(all.pop_front().map(number_of), Some(number));
+    }
+    assert!(all.is_empty());
+}
