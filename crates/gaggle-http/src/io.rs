@@ -66,6 +66,23 @@ impl<S: Owner> Io<S> {
         self
     }
 
+    /// Ends when TLS's handshake has.
+    ///
+    /// # Errors
+    /// When it fails.
+    #[cfg(all(feature = "client", feature = "tls"))]
+    pub(crate) fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_flush_tls(context))?;
+            if !self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_advance(context))? == 0 {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
     fn poll_read_socket(
         &mut self,
         context: &mut Context<'_>,

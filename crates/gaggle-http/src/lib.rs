@@ -13,6 +13,8 @@
 //! None is on by default: a server of HTTP/1.1 needs none.
 //! - `http2`: HTTP/2 for the server, by ALPN and by prior knowledge.
 //! - `tls`: TLS by rustls with ring, which needs a C compiler and nothing else.
+//! - `client`: a client of HTTP/1.1 with a pool ([`client`]).
+//! - `websocket`: WebSockets, for the server and as a client, with heartbeats ([`websocket`]).
 //!
 //! ```
 //! use bytes::Bytes;
@@ -44,13 +46,15 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+#[cfg(feature = "client")]
+pub mod client;
 mod connection;
 mod connections;
 mod drive;
 mod framing;
 #[cfg(feature = "http2")]
 mod http2;
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "client", feature = "http2"))]
 mod io;
 mod listener;
 mod metrics;
@@ -60,12 +64,14 @@ mod service;
 mod settings;
 #[cfg(feature = "http2")]
 mod stream;
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "client", feature = "http2"))]
 mod timer;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
 mod upgrade;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 mod wire;
 
 pub use listener::{Listener, Peer};

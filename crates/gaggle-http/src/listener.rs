@@ -135,7 +135,7 @@ impl Stream {
         on_stream!(self, stream => stream.set_write_timeout(time))
     }
 
-    #[cfg(feature = "http2")]
+    #[cfg(any(feature = "client", feature = "http2"))]
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         on_stream!(self, stream => stream.set_nonblocking(nonblocking))
     }

@@ -120,6 +120,11 @@ impl Upgraded {
     pub fn is_draining(&self) -> bool {
         self.connection.is_draining()
     }
+
+    #[cfg(feature = "websocket")]
+    pub(crate) fn into_parts(self) -> (Arc<Connection>, Transport, Bytes, Context) {
+        (self.connection, self.transport, self.pending, self.context)
+    }
 }
 
 impl Read for Upgraded {

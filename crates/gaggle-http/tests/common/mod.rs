@@ -212,6 +212,21 @@ impl Client {
         (head, rest)
     }
 
+    /// Reads a response's head, and the first chunk of its body.
+    pub fn head_and_chunk(&mut self) -> String {
+        while !self.line().is_empty() {}
+        self.chunk()
+    }
+
+    /// Reads one chunk of a body, of which the last is empty.
+    pub fn chunk(&mut self) -> String {
+        let line = self.line();
+        let size = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("no size: {line:?}"));
+        let text = self.bytes(size);
+        assert_eq!(self.line(), "");
+        text
+    }
+
     pub fn bytes(&mut self, count: usize) -> String {
         let mut bytes = vec![0; count];
         self.reader.read_exact(&mut bytes).expect("the bytes come");
