@@ -4,6 +4,7 @@ use socket2::{Domain, Socket, Type};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whatever went wrong, in a sentence.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -18,13 +19,20 @@ pub fn at_once<T: Send>(
     work: impl Fn(usize) -> Result<T, Failure> + Sync,
 ) -> Result<Vec<T>, Failure> {
     let all_here = Barrier::new(count);
-    let (all_here, work) = (&all_here, &work);
+    // Relaxed: only which error is printed hangs on it.
+    let failed = AtomicBool::new(false);
+    let (all_here, work, failed) = (&all_here, &work, &failed);
     gaggle::scope(|scope| {
         let begin = |number| {
             scope.go(move || {
                 all_here.wait();
                 // Said at once: others may wait for what this one will not do now.
-                work(number).inspect_err(|error| eprintln!("goroutine {number}: {error}"))
+                let is_first = || !failed.swap(true, Ordering::Relaxed);
+                work(number).inspect_err(|error| {
+                    if is_first() {
+                        eprintln!("goroutine {number}: {error}");
+                    }
+                })
             })
         };
         let goroutines: Vec<_> = (0..count).map(begin).collect();

@@ -1,6 +1,6 @@
 //! An HTTP server that takes its time, on tokio: it shares nothing with what is tried.
 
-use crate::at_once::Failure;
+use crate::at_once::{Failure, listen};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -24,11 +24,11 @@ impl Http {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(async {
-            let socket = tokio::net::TcpSocket::new_v4()?;
-            socket.bind("127.0.0.1:0".parse().expect("an address"))?;
-            socket.listen(4096)
-        })?;
+        let listener = listen()?;
+        listener.set_nonblocking(true)?;
+        let entered = runtime.enter();
+        let listener = TcpListener::from_std(listener)?;
+        drop(entered);
         let address = listener.local_addr()?;
         runtime.spawn(accept(listener));
         Ok(Http {

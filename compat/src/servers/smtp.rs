@@ -1,7 +1,7 @@
 //! A mail server that takes every message and keeps none; to a message's end it answers the message's
 //! size, so that a client can check what arrived.
 
-use crate::at_once::Failure;
+use crate::at_once::{Failure, listen};
 use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -21,7 +21,11 @@ impl Smtp {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = listen()?;
+        listener.set_nonblocking(true)?;
+        let entered = runtime.enter();
+        let listener = TcpListener::from_std(listener)?;
+        drop(entered);
         let address = listener.local_addr()?;
         runtime.spawn(accept(listener));
         Ok(Smtp {
