@@ -5,6 +5,9 @@
 //!   polled; sockets, requests and timers ring its bell.
 //! - P2: a connection without requests ends after the idle time, and each is told to send no more before.
 //! - P3: once the server drains, the connection is told once; its requests are finished, and it ends.
+//! - P4: a connection has at most as many goroutines as it may have streams, also when the client resets its
+//!   streams as fast as it opens them: a reset ends a context, not a handler that does not mind it, and until
+//!   one of them ends the next request waits.
 
 use crate::connection::Application;
 use crate::connections::Handle;
@@ -20,10 +23,12 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -61,14 +66,21 @@ pub(crate) fn serve<A: Application>(
         #[cfg(feature = "tls")]
         Transport::Tls(tls) => io.with_tls(tls.into_inner()),
     };
+    let settings = &exchange.settings;
+    let bell = Bell::new();
+    let waker = Waker::from(Arc::clone(&bell));
+    let jobs = Jobs {
+        waiting: RefCell::default(),
+        running: Arc::default(),
+        running_max: settings.streams_max as usize,
+        waker: waker.clone(),
+    };
     let service = service_fn(|request| {
         let (job, answer) = Job::new(exchange, request);
-        let work = application.job(job);
-        // Where a goroutine is refused, the job is dropped, and the answer says so.
-        drop(gaggle::Builder::new().spawn(work));
+        jobs.add(job);
+        jobs.start(application);
         answer
     });
-    let settings = &exchange.settings;
     let beside = Beside::default();
     let head_bytes_max = u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(beside.clone())
@@ -85,18 +97,76 @@ pub(crate) fn serve<A: Application>(
         told: None,
         busy_until: Instant::now(),
     };
-    let bell = Bell::new();
-    let waker = Waker::from(Arc::clone(&bell));
     exchange.connection.wake_on_drain(&waker);
     while let Some(wait) = run.step(&waker, exchange, |pinned| pinned.graceful_shutdown()) {
         if !bell.take() {
             std::thread::park_timeout(wait);
         }
+        jobs.start(application);
     }
     // Streams that are left have lost their connection: their requests' contexts end.
     drop(run);
     // An error means that the peer has gone.
     let _ = exchange.connection.stream().shutdown(Shutdown::Both);
+}
+
+/// The requests of one connection that run, and those that wait to (P4).
+struct Jobs {
+    waiting: RefCell<VecDeque<Job>>,
+    running: Arc<AtomicUsize>,
+    running_max: usize,
+    waker: Waker,
+}
+
+impl Jobs {
+    fn add(&self, job: Job) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.len() >= self.running_max {
+            // The others are no more than the open streams.
+            waiting.retain(|job| !job.is_given_up());
+        }
+        waiting.push_back(job);
+    }
+
+    /// Starts as many as there is room for.
+    fn start<A: Application>(&self, application: &A) {
+        // Acquire: pairs with the Release in `Place::drop`; it may be less by now, and then the bell rings.
+        while self.running.load(Ordering::Acquire) < self.running_max {
+            let Some(job) = self.waiting.borrow_mut().pop_front() else {
+                return;
+            };
+            if job.is_given_up() {
+                continue;
+            }
+            // Relaxed: only this goroutine adds.
+            self.running.fetch_add(1, Ordering::Relaxed);
+            let place = Place {
+                running: Arc::clone(&self.running),
+                waker: self.waker.clone(),
+            };
+            let work = application.job(job);
+            let work = move || {
+                let _place = place;
+                work();
+            };
+            // Where a goroutine is refused, the job is dropped, and the answer says so.
+            drop(gaggle::Builder::new().spawn(work));
+        }
+    }
+}
+
+/// One of the goroutines that a connection may have.
+struct Place {
+    running: Arc<AtomicUsize>,
+    waker: Waker,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `Jobs::start`.
+        self.running.fetch_sub(1, Ordering::Release);
+        self.waker.wake_by_ref();
+    }
 }
 
 /// A connection that is being polled.

@@ -64,6 +64,11 @@ impl Job {
         (job, answer)
     }
 
+    /// Whether nobody waits for its response any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.reply.is_canceled()
+    }
+
     /// Answers by a handler that blocks.
     pub(crate) fn run_blocking<H>(self, handler: &H)
     where

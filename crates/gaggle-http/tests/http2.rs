@@ -14,7 +14,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 /// Runs the client's side on a runtime of tokio's.
@@ -254,6 +254,55 @@ fn stream_that_is_reset_ends_its_context_and_no_other() {
             .expect("no panic");
         let response = other.send_request(post("/", "")).await;
         assert_eq!(text(response.expect("an answer")).await, "None");
+    });
+    server.stop();
+}
+
+#[test]
+fn client_that_resets_what_it_opens_gets_no_more_goroutines_than_streams() {
+    const STREAMS: u32 = 5;
+    let (entered, is_in) = mpsc::channel();
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let of_handler = Arc::clone(&gate);
+    let builder = Server::builder().http2_streams_max(STREAMS);
+    let server = Running::handler(builder, move |context, request| {
+        if request.uri().path() == "/stubborn" {
+            entered.send(()).expect("the test waits");
+            // It minds no context.
+            let (open, opened) = &*of_handler;
+            let guard = open.lock().expect("no panic");
+            drop(opened.wait_while(guard, |open| !*open).expect("no panic"));
+        }
+        echo(context, request)
+    });
+    let address = server.address;
+    client(async {
+        let mut sender = connect(address).await;
+        for _ in 0..STREAMS {
+            let mut sender = sender.clone();
+            let asking =
+                tokio::spawn(async move { sender.send_request(post("/stubborn", "")).await });
+            while is_in.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
+            asking.abort();
+        }
+        // All places are taken by handlers whose clients have gone: more are not started.
+        for _ in 0..20 {
+            let mut sender = sender.clone();
+            let asking =
+                tokio::spawn(async move { sender.send_request(post("/stubborn", "")).await });
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            asking.abort();
+        }
+        assert!(is_in.try_recv().is_err());
+        let last = tokio::spawn(async move {
+            let response = sender.send_request(post("/last", "")).await;
+            text(response.expect("an answer")).await
+        });
+        *gate.0.lock().expect("no panic") = true;
+        gate.1.notify_all();
+        assert_eq!(last.await.expect("no panic"), "POST /last ");
     });
     server.stop();
 }
