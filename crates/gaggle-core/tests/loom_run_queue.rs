@@ -4,14 +4,15 @@
 //! The ring has four slots here, and its indices begin just before their wrap.
 #![cfg(loom)]
 
+mod model;
+
 use gaggle_core::injector::{Batch, Injector, Link};
-use gaggle_core::lock::RawLock;
 use gaggle_core::run_queue::RunQueue;
 use loom::cell::UnsafeCell;
-use loom::sync::{Arc, Mutex, MutexGuard};
+use loom::sync::Arc;
 use loom::thread;
+use model::ModelLock;
 use std::cell::Cell;
-use std::mem::transmute;
 use std::ptr::NonNull;
 
 struct Node {
@@ -122,37 +123,6 @@ impl World {
         let mut all: Vec<usize> = first.map(|node| self.taken(node)).into_iter().collect();
         all.extend(self.drain(thief));
         all
-    }
-}
-
-/// A lock that the model checker knows, so that waiting for it is no endless loop.
-struct ModelLock {
-    mutex: Mutex<()>,
-    /// The guard of whoever holds the lock.
-    held: Cell<Option<MutexGuard<'static, ()>>>,
-}
-
-// SAFETY: `held` is touched by the holder of `mutex` only, and `RawLock` says that the thread that
-// took the lock gives it up.
-unsafe impl Sync for ModelLock {}
-// SAFETY: an unlocked lock holds no guard, and a locked one is borrowed, so it does not move.
-unsafe impl Send for ModelLock {}
-
-impl RawLock for ModelLock {
-    fn new() -> Self {
-        ModelLock {
-            mutex: Mutex::new(()),
-            held: Cell::new(None),
-        }
-    }
-    fn lock(&self) {
-        let guard = self.mutex.lock().expect("no holder panics");
-        // SAFETY: only the lifetime changes; `unlock` drops the guard while it borrows the lock.
-        let guard = unsafe { transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(guard) };
-        self.held.set(Some(guard));
-    }
-    unsafe fn unlock(&self) {
-        drop(self.held.take());
     }
 }
 

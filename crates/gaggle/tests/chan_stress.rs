@@ -9,11 +9,12 @@ use gaggle::chan::{
 };
 use gaggle::select;
 use gaggle::select::{RecvArm, Select};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use support::random::seed;
 use support::tasks::{Tasks, on_all};
 
 /// What has happened to each value.
@@ -285,16 +286,6 @@ fn random_programs_lose_and_double_nothing() {
             run(tasks, &mut random);
         }
     });
-}
-
-/// The seed of this run, from `GAGGLE_TEST_SEED` if it is set; printed, so that a failure can be replayed.
-fn seed() -> u64 {
-    let given = std::env::var("GAGGLE_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| rand::rng().next_u64());
-    println!("GAGGLE_TEST_SEED={seed}");
-    seed
 }
 
 #[test]

@@ -3,13 +3,15 @@
 //!
 //! A failure names its seed; `GAGGLE_TEST_SEED` runs that one alone.
 
+mod support;
+
 use gaggle::context::{self, Cause, Context};
 use gaggle::pipeline::{Pipeline, Stage};
 use gaggle::testing::LeakCheck;
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const RUNS: u64 = 150;
 
@@ -199,16 +201,5 @@ fn run(seed: u64) -> Result<(), String> {
 
 #[test]
 fn pipelines_made_by_chance_end_as_they_should() {
-    let given = std::env::var("GAGGLE_TEST_SEED").ok();
-    let given = given.map(|seed| seed.parse::<u64>().expect("a seed is a number"));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let first = given.unwrap_or(now.as_nanos() as u64);
-    let count = if given.is_some() { 1 } else { RUNS };
-    for seed in first..first + count {
-        if let Err(what) = run(seed) {
-            panic!("GAGGLE_TEST_SEED={seed}: {what}");
-        }
-    }
+    support::random::with_seeds(RUNS, run);
 }

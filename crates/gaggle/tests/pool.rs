@@ -2,7 +2,9 @@
 
 use gaggle::chan::{bounded, unbuffered};
 use gaggle::context::{ContextError, background};
-use gaggle::pool::{ContextPool, ContextPoolError, DynamicPool, PoolError, TaskError, WorkerPool};
+use gaggle::pool::{
+    ContextPool, ContextPoolError, DynamicPool, PoolError, Results, TaskError, WorkerPool,
+};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +15,18 @@ fn until(condition: impl Fn() -> bool) {
     while !condition() {
         gaggle::yield_now();
     }
+}
+
+/// Each of `count` tasks has failed once, with its own number.
+fn each_failed_once(results: Results<usize>, count: usize) {
+    let mut seen: Vec<_> = results
+        .map(|error| match error {
+            TaskError::Failed(number) => number,
+            TaskError::Panicked(text) => panic!("{text}"),
+        })
+        .collect();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..count), "each task ran once");
 }
 
 #[test]
@@ -219,15 +233,7 @@ fn pool_is_fed_and_drained_from_many_goroutines_and_threads() {
         }
     });
     pool.shutdown();
-    let mut seen: Vec<_> = pool
-        .results()
-        .map(|error| match error {
-            TaskError::Failed(number) => number,
-            TaskError::Panicked(text) => panic!("{text}"),
-        })
-        .collect();
-    seen.sort_unstable();
-    assert!(seen.into_iter().eq(0..4 * EACH), "each task ran once");
+    each_failed_once(pool.results(), 4 * EACH);
 }
 
 #[test]
@@ -439,15 +445,7 @@ fn dynamic_pool_runs_each_task_once_under_load() {
         feeder.join().unwrap();
     }
     pool.shutdown();
-    let mut seen: Vec<_> = pool
-        .results()
-        .map(|error| match error {
-            TaskError::Failed(number) => number,
-            TaskError::Panicked(text) => panic!("{text}"),
-        })
-        .collect();
-    seen.sort_unstable();
-    assert!(seen.into_iter().eq(0..4 * EACH));
+    each_failed_once(pool.results(), 4 * EACH);
 }
 
 #[test]

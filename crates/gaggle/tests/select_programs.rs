@@ -11,12 +11,13 @@ use gaggle::chan::{
 };
 use gaggle::select;
 use gaggle::select::{RecvArm, Select, SendArm};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use support::random::seed;
 use support::tasks::{Started, Tasks, let_others_run, on_all};
 
 #[test]
@@ -597,14 +598,4 @@ fn random_lists_choose_only_what_is_ready_and_move_nothing_else() {
             check_random_list(tasks, &mut random);
         }
     });
-}
-
-/// The seed of this run, from `GAGGLE_TEST_SEED` if it is set; printed, so that a failure can be replayed.
-fn seed() -> u64 {
-    let given = std::env::var("GAGGLE_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| rand::rng().next_u64());
-    println!("GAGGLE_TEST_SEED={seed}");
-    seed
 }

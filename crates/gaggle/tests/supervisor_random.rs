@@ -3,13 +3,15 @@
 //!
 //! A failure names its seed; `GAGGLE_TEST_SEED` runs that one alone.
 
+mod support;
+
 use gaggle::actor::{Backoff, BoxError, Child, Restart, Strategy, Supervisor};
 use gaggle::chan::{Receiver, Sender, unbuffered};
 use gaggle::context::{self, Context};
 use gaggle::testing::LeakCheck;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const SEEDS: u64 = 20;
 const STEPS: u64 = 30;
@@ -203,16 +205,5 @@ fn run_seed(seed: u64) -> Result<(), String> {
 
 #[test]
 fn each_failure_restarts_exactly_those_that_the_strategy_names() {
-    let given = std::env::var("GAGGLE_TEST_SEED").ok();
-    let given = given.map(|seed| seed.parse::<u64>().expect("a seed is a number"));
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let first = given.unwrap_or(now.as_nanos() as u64);
-    let count = if given.is_some() { 1 } else { SEEDS };
-    for seed in first..first + count {
-        if let Err(what) = run_seed(seed) {
-            panic!("GAGGLE_TEST_SEED={seed}: {what}");
-        }
-    }
+    support::random::with_seeds(SEEDS, run_seed);
 }

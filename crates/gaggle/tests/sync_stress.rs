@@ -6,10 +6,11 @@ mod support;
 
 use gaggle::context::background;
 use gaggle::sync::{Condvar, Mutex, RwLock, Semaphore};
-use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use support::random::seed;
 use support::tasks::{Started, Tasks, on_all};
 
 const TASKS: usize = 6;
@@ -162,16 +163,6 @@ fn run(tasks: &Tasks, seed: u64) {
     let written = *place.lock.try_write().expect("nobody has it");
     assert_eq!(written, [place.written.load(Ordering::Relaxed); 4]);
     assert_eq!(place.semaphore.available(), PERMITS);
-}
-
-/// The seed of this run, from `GAGGLE_TEST_SEED` if it is set; printed, so that a failure can be replayed.
-fn seed() -> u64 {
-    let given = std::env::var("GAGGLE_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| rand::rng().next_u64());
-    println!("GAGGLE_TEST_SEED={seed}");
-    seed
 }
 
 #[test]

@@ -12,6 +12,7 @@
 pub mod migrate;
 #[cfg(target_os = "linux")]
 pub mod native;
+pub mod random;
 pub mod tasks;
 
 use std::process::{Command, Output};
