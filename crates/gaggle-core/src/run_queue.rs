@@ -289,9 +289,17 @@ impl<T: Link> RunQueue<T> {
     /// As for [`RunQueue::push`].
     #[must_use = "what did not fit must go to the global queue"]
     pub unsafe fn push_next(&self, item: NonNull<T>) -> Option<Batch<T>> {
+        let next = &self.owner.0.next;
+        // Relaxed: null it stays until the owner, who calls this, writes something else (R2). So nothing can be
+        // displaced, and a plain store does what the swap below would, at a fraction of its cost.
+        if next.load(Ordering::Relaxed).is_null() {
+            // Release: as below.
+            next.store(item.as_ptr(), Ordering::Release);
+            return None;
+        }
         // Release: pairs with the Acquire in `steal_next`; publishes what was written to the item.
         // The value that comes back was the owner's own, or null.
-        let displaced = self.owner.0.next.swap(item.as_ptr(), Ordering::Release);
+        let displaced = next.swap(item.as_ptr(), Ordering::Release);
         let displaced = NonNull::new(displaced)?;
         // SAFETY: the caller is the owner; the swap took the displaced one out (R5), and it lives
         // by the promise made when it was pushed.
