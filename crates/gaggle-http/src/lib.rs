@@ -13,8 +13,8 @@
 //! None is on by default: a server of HTTP/1.1 needs none.
 //! - `http2`: HTTP/2 for the server, by ALPN and by prior knowledge.
 //! - `tls`: TLS by rustls with ring, which needs a C compiler and nothing else.
-//! - `client`: a client of HTTP/1.1 with a pool ([`client`]).
-//! - `websocket`: WebSockets, for the server and as a client, with heartbeats ([`websocket`]).
+//! - `client`: a client of HTTP/1.1 with a pool: the module `client`.
+//! - `websocket`: WebSockets, for the server and as a client, with heartbeats: the module `websocket`.
 //!
 //! ```
 //! use bytes::Bytes;

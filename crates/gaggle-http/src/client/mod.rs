@@ -230,7 +230,8 @@ impl Client {
 
     /// Sends `request`, whose URI is whole (`http://host/path`), and blocks this goroutine until the head of
     /// the response has come. Any status is an answer. The body is read from the response, under the same
-    /// deadline and context.
+    /// deadline and context: there is no need for [`Context::run`], inside which a wait that its context ends
+    /// would panic, as [`gaggle::block_on`] does there.
     ///
     /// # Errors
     /// When the request is none that can be sent, nobody answers, the time is up or `context` ends.
