@@ -5,8 +5,10 @@ use crate::scope::ScopeData;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 /// How many goroutines panicked and were joined by nobody.
@@ -143,6 +145,90 @@ impl<T> JoinHandle<T> {
     /// The goroutine's own handle, to [`Goroutine::unpark`] it.
     pub fn goroutine(&self) -> &Goroutine {
         &self.0.goroutine
+    }
+}
+
+/// The result of a goroutine as a future, for code that awaits: what [`JoinHandle::join`] answers, and as it
+/// does, without blocking whoever polls. Dropping it detaches the goroutine.
+///
+/// A second goroutine waits for the end meanwhile.
+///
+/// # Examples
+/// ```
+/// let answer = gaggle::block_on(async { gaggle::go(|| 6 * 7).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+impl<T: Send + 'static> IntoFuture for JoinHandle<T> {
+    type Output = thread::Result<T>;
+    type IntoFuture = Joined<T>;
+
+    fn into_future(self) -> Joined<T> {
+        let (slot, waiter) = (Arc::new(Mutex::default()), self);
+        let other = Arc::clone(&slot);
+        // It ends when the other does; it is no leak of its own.
+        let wait = move || {
+            let result = waiter.join();
+            let waker = {
+                let mut slot: MutexGuard<'_, Slot<T>> = lock(&other);
+                slot.result = Some(result);
+                slot.waker.take()
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        };
+        crate::testing::exempt(|| drop(crate::go(wait)));
+        Joined(slot)
+    }
+}
+
+/// The future of a goroutine's result: made by awaiting a [`JoinHandle`], or by its
+/// [`into_future`](IntoFuture::into_future).
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Joined<T>(Arc<Mutex<Slot<T>>>);
+
+/// The result once it is there, and whom to wake then.
+struct Slot<T> {
+    result: Option<thread::Result<T>>,
+    waker: Option<Waker>,
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        let (result, waker) = (None, None);
+        Slot { result, waker }
+    }
+}
+
+fn lock<T>(slot: &Mutex<Slot<T>>) -> MutexGuard<'_, Slot<T>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> Future for Joined<T> {
+    type Output = thread::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = lock(&self.0);
+        if let Some(result) = slot.result.take() {
+            return Poll::Ready(result);
+        }
+        // A clone of the user's runs, and the old one is dropped, without the lock.
+        drop(slot);
+        let waker = context.waker().clone();
+        let mut slot = lock(&self.0);
+        if let Some(result) = slot.result.take() {
+            return Poll::Ready(result);
+        }
+        let old = slot.waker.replace(waker);
+        drop(slot);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for Joined<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joined").finish_non_exhaustive()
     }
 }
 

@@ -56,6 +56,6 @@ pub use block_on::block_on;
 pub use builder::{Builder, go};
 pub use gaggle_macros::{main, test};
 pub use goroutine::{Goroutine, current, id, park, park_timeout, yield_now};
-pub use join::JoinHandle;
+pub use join::{JoinHandle, Joined};
 pub use run::run;
 pub use scope::{Scope, ScopedJoinHandle, scope, scope_with_limit};

@@ -86,3 +86,24 @@ fn park_permit_of_the_goroutine_is_not_touched() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn a_goroutine_is_awaited_by_another() {
+    let (sender, receiver) = gaggle::chan::unbuffered();
+    let waiting =
+        gaggle::go(move || gaggle::block_on(gaggle::go(move || receiver.recv()).into_future()));
+    sender.send(5).unwrap();
+    assert_eq!(waiting.join().unwrap().unwrap(), Ok(5));
+}
+
+#[test]
+fn a_result_that_nobody_polls_again_is_dropped() {
+    let (sender, receiver) = gaggle::chan::unbuffered();
+    let kept = std::sync::Arc::new(());
+    let weak = std::sync::Arc::downgrade(&kept);
+    drop(gaggle::go(move || (receiver.recv(), kept).1).into_future());
+    sender.send(()).unwrap();
+    while weak.upgrade().is_some() {
+        gaggle::yield_now();
+    }
+}

@@ -174,12 +174,15 @@ fn doc(_: &Path) -> Result<Plan, Failure> {
 /// The README's test command; what tests print is shown, so that a `SKIP:` line is seen (I2).
 const TEST: &str = "cargo test --workspace --no-fail-fast -- --show-output";
 
+/// What is compiled with features that the workspace does not ask for.
+const TEST_TOKIO: &str = "cargo test -p gaggle --features tokio --test tokio -- --show-output";
+
 fn test(_: &Path) -> Result<Plan, Failure> {
-    run([Task::new(TEST, 20)])
+    run([Task::new(TEST, 20), Task::new(TEST_TOKIO, 15)])
 }
 
 fn test_on_threads(_: &Path) -> Result<Plan, Failure> {
-    run([Task::new(TEST, 20).with("GAGGLE_BACKEND", "threads")])
+    run([TEST, TEST_TOKIO].map(|line| Task::new(line, 20).with("GAGGLE_BACKEND", "threads")))
 }
 
 fn loom(root: &Path) -> Result<Plan, Failure> {
