@@ -8,6 +8,7 @@ pub mod chan;
 pub mod context;
 mod context_tree;
 pub mod contract;
+pub mod deadlock;
 pub mod idle;
 pub mod injector;
 pub mod interrupt;
