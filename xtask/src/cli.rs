@@ -1,6 +1,6 @@
 //! The command line of `cargo xtask`.
 
-use crate::ci;
+use crate::ci::{self, Detector};
 use crate::failure::Failure;
 use crate::stress::{self, Stress};
 use lexopt::prelude::*;
@@ -15,6 +15,8 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   tidy   checks crate and layer arrows, module docs, file sizes, and the documents' links
   ci     runs every check that a change must pass, as .ci/run does
+  miri   looks for undefined behaviour while the algorithms' tests run
+  race   looks for data races while the tests run on the threads backend
   stress runs everything at once on goroutines, for minutes, on three allocators
   compat tries unmodified crates on a thousand goroutines each, and writes docs/compatibility.md
   bench  measures Gaggle beside Go, tokio, may and plain threads, and writes tables and plots
@@ -54,6 +56,30 @@ Needs cargo-deny (cargo install cargo-deny --locked) and GNU timeout.
 
 Exit status: 0 all passed, 1 a step failed, 2 wrong usage.";
 
+const MIRI: &str = "\
+Looks for undefined behaviour
+
+Usage: cargo xtask miri
+
+Runs gaggle-core's tests under Miri. Where no installed toolchain has it, a line says so, and
+valgrind's memcheck runs the tests of gaggle-core, gaggle-threads and some of gaggle's on the threads
+backend instead.
+
+Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
+
+const RACE: &str = "\
+Looks for data races
+
+Usage: cargo xtask race
+
+Runs the tests of gaggle-core, gaggle-threads and some of gaggle's on the threads backend under
+ThreadSanitizer: with a std that is compiled for it where the nightly toolchain has std's sources, else
+with what std hides suppressed (xtask/suppressions). Where there is no ThreadSanitizer, a line says
+so, and valgrind's helgrind runs them instead, which finds wrong uses of libc's locks and wrong
+orders of locking only.
+
+Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
+
 const STRESS: &str = "\
 Runs everything at once on goroutines, and checks every result
 
@@ -78,6 +104,8 @@ pub enum Request {
     Tidy,
     /// Print the steps of `ci`.
     ListSteps,
+    /// Run the tests under a detector.
+    Detect(Detector),
     /// Run the stress programs.
     Stress(Stress),
     /// Run the compatibility program with these arguments, which it reads itself.
@@ -114,6 +142,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
             Some(other) => Err(unexpected(other)),
             None => Ok(Request::Tidy),
         },
+        Some("miri") => parse_detector(&mut parser, Detector::Miri, MIRI),
+        Some("race") => parse_detector(&mut parser, Detector::Race, RACE),
         Some("ci") => parse_ci(&mut parser),
         Some("stress") => parse_stress(&mut parser),
         Some("compat") => {
@@ -128,6 +158,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
             "no command named {}",
             command.display()
         ))),
+    }
+}
+
+fn parse_detector(
+    parser: &mut lexopt::Parser,
+    detector: Detector,
+    help: &'static str,
+) -> Result<Request, Failure> {
+    match next(parser)? {
+        Some(Long("help") | Short('h')) => Ok(Request::Help(help)),
+        Some(other) => Err(unexpected(other)),
+        None => Ok(Request::Detect(detector)),
     }
 }
 
@@ -232,6 +274,10 @@ mod tests {
     #[test]
     fn commands_are_read() {
         assert_eq!(parsed("tidy"), Ok(Request::Tidy));
+        assert_eq!(parsed("miri"), Ok(Request::Detect(Detector::Miri)));
+        assert_eq!(parsed("race"), Ok(Request::Detect(Detector::Race)));
+        assert_eq!(parsed("race -h"), Ok(Request::Help(RACE)));
+        assert!(parsed("miri now").is_err());
         assert_eq!(
             parsed("ci"),
             Ok(Request::Ci {

@@ -48,6 +48,7 @@ fn run(request: Request) -> Result<bool, Failure> {
         }
         Request::Compat(arguments) => compat::run(&workspace_root()?, &arguments),
         Request::Bench(arguments) => bench::run(&workspace_root()?, &arguments),
+        Request::Detect(detector) => ci::detect(&workspace_root()?, detector),
         Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),
     }

@@ -6,12 +6,15 @@
 //!   visible the thread may have gone on, ended, and given the parker to another. All it still does
 //!   then is to notify the condition variable, and waiting on that is always a loop over the permit.
 //! - K3: a parker is given back with no permit in it: T2 pairs each `ready` with a `park`.
+//!
+//! The locks are `parking_lot`'s: it is compiled with the program, so a race detector sees what they order
+//! even where it has a std that was compiled without it.
 
 use gaggle_core::contract::{NEVER, Nanos, Runtime, TIMED_OUT};
 use gaggle_core::interrupt::Interrupt;
 use gaggle_core::task::{Task, Ticket};
+use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The mark of this backend's tasks.
@@ -55,25 +58,16 @@ struct Return;
 impl Drop for Return {
     fn drop(&mut self) {
         if let Some(parker) = PARKER.take() {
-            debug_assert_eq!(*parker.permit(), Permit::None, "K3");
-            lock(&FREE).push(parker);
+            debug_assert_eq!(*parker.permit.lock(), Permit::None, "K3");
+            FREE.lock().push(parker);
         }
     }
 }
 
-/// Nothing here panics while it holds a lock, so a poisoned one is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Parker {
-    fn permit(&self) -> MutexGuard<'_, Permit> {
-        lock(&self.permit)
-    }
-
     /// Waits for a permit until `deadline` and takes it; `false`: none came.
     fn wait(&self, deadline: Nanos) -> bool {
-        let mut permit = self.permit();
+        let mut permit = self.permit.lock();
         while *permit != Permit::Given {
             let left = match deadline {
                 NEVER => None,
@@ -86,18 +80,13 @@ impl Parker {
                 },
             };
             *permit = Permit::Asleep;
-            permit = match left {
-                None => self
-                    .given
-                    .wait(permit)
-                    .unwrap_or_else(PoisonError::into_inner),
+            match left {
+                None => self.given.wait(&mut permit),
                 Some(left) => {
-                    self.given
-                        .wait_timeout(permit, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    // Whether a permit came is looked at anew.
+                    let _ = self.given.wait_for(&mut permit, left);
                 }
-            };
+            }
         }
         *permit = Permit::None;
         true
@@ -111,7 +100,7 @@ fn parker() -> &'static Parker {
 
 #[cold]
 fn borrow_parker() -> &'static Parker {
-    let recycled = lock(&FREE).pop();
+    let recycled = FREE.lock().pop();
     let parker = recycled.unwrap_or_else(|| {
         let parker: &'static Parker = Box::leak(Box::new(Parker {
             task: Task::new(KIND),
@@ -182,7 +171,7 @@ pub(crate) unsafe fn ready(task: &'static Task) {
     // SAFETY: `task` is the first field of a `Parker` (repr(C)) that `borrow_parker` leaked and whose
     // provenance it exposed; it lives as long as the process (K1), and all access is shared.
     let parker = unsafe { &*record };
-    let before = std::mem::replace(&mut *parker.permit(), Permit::Given);
+    let before = std::mem::replace(&mut *parker.permit.lock(), Permit::Given);
     debug_assert_ne!(before, Permit::Given, "T2");
     if before == Permit::Asleep {
         // After the unlock, so that the woken thread does not run into our lock (K2 allows it).

@@ -9,9 +9,10 @@
 
 use crate::goroutine;
 use gaggle_core::contract::{Body, Entry, Nanos, Runtime, SpawnOptions};
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long to wait before a refused thread is asked for again.
@@ -58,11 +59,6 @@ static TIMERS: Mutex<Timers> = Mutex::new(Timers {
 /// Notified when a timer becomes the earliest.
 static EARLIER: Condvar = Condvar::new();
 
-/// Nothing panics while it holds the lock, so a poisoned one is as good as any.
-fn timers() -> MutexGuard<'static, Timers> {
-    TIMERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// [`Runtime::timer_start`].
 ///
 /// # Panics
@@ -70,7 +66,7 @@ fn timers() -> MutexGuard<'static, Timers> {
 pub(crate) fn start(deadline: Nanos, mut options: SpawnOptions, entry: Entry) -> Timer {
     // A name that no thread can have would be refused for ever (R2).
     options.name = options.name.filter(|name| !name.contains('\0'));
-    let mut timers = timers();
+    let mut timers = TIMERS.lock();
     if !timers.running {
         let name = "gaggle-timers".to_owned();
         let started = std::thread::Builder::new().name(name).spawn(serve);
@@ -103,7 +99,7 @@ impl Timers {
 
 /// [`Runtime::timer_stop`].
 pub(crate) fn stop(timer: &Timer) -> bool {
-    let mut timers = timers();
+    let mut timers = TIMERS.lock();
     let stopped = timers.pending.remove(&timer.key());
     drop(timers);
     // The entry is dropped here, after the lock: dropping it runs code of the user (W3).
@@ -112,7 +108,7 @@ pub(crate) fn stop(timer: &Timer) -> bool {
 
 /// [`Runtime::timer_reset`].
 pub(crate) fn reset(timer: &Timer, deadline: Nanos) -> bool {
-    let mut timers = timers();
+    let mut timers = TIMERS.lock();
     let Some(pending) = timers.pending.remove(&timer.key()) else {
         return false;
     };
@@ -124,26 +120,24 @@ pub(crate) fn reset(timer: &Timer, deadline: Nanos) -> bool {
 
 /// The timer thread.
 fn serve() {
-    let mut timers = timers();
+    let mut timers = TIMERS.lock();
     loop {
         let now = crate::Threads::now();
         let Some(first) = timers.pending.first_entry() else {
-            timers = EARLIER.wait(timers).unwrap_or_else(PoisonError::into_inner);
+            EARLIER.wait(&mut timers);
             continue;
         };
         let deadline = first.key().0;
         if deadline > now {
             let left = Duration::from_nanos(deadline - now);
-            timers = EARLIER
-                .wait_timeout(timers, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            // Whether one is due is looked at anew.
+            let _ = EARLIER.wait_for(&mut timers, left);
             continue;
         }
         let due = first.remove();
         drop(timers);
         fire(due);
-        timers = self::timers();
+        timers = TIMERS.lock();
     }
 }
 
@@ -172,8 +166,7 @@ struct Lent {
 
 impl Body for Lent {
     fn run(&mut self) {
-        let place = self.place.lock();
-        self.taken = place.unwrap_or_else(PoisonError::into_inner).take();
+        self.taken = self.place.lock().take();
         if let Some(entry) = &mut self.taken {
             entry.run();
         }

@@ -8,6 +8,7 @@
 //! - I4: a command that hangs is ended, with all its children, and fails its step.
 
 mod command;
+mod detectors;
 mod observed;
 mod steps;
 
@@ -57,6 +58,36 @@ pub fn run(root: &Path, only: &[String], keep_going: bool) -> Result<bool, Failu
         println!("{line}");
     }
     Ok(passed)
+}
+
+/// What looks for mistakes that a test does not see by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detector {
+    /// Of undefined behaviour.
+    Miri,
+    /// Of data races.
+    Race,
+}
+
+/// Runs the tests that it can look at; `false`: something was found, or a test failed.
+///
+/// # Errors
+/// When a command cannot be started at all.
+pub fn detect(root: &Path, detector: Detector) -> Result<bool, Failure> {
+    let step = match detector {
+        Detector::Miri => steps::of_detector("miri", detectors::undefined_behaviour),
+        Detector::Race => steps::of_detector("race", detectors::races),
+    };
+    Ok(match run_step(&step, root)? {
+        Outcome::Passed(note) | Outcome::Lacking(note) => {
+            println!("=== {} passed: {note}", step.name);
+            true
+        }
+        Outcome::Failed(why) => {
+            println!("=== {} FAILED: {why}", step.name);
+            false
+        }
+    })
 }
 
 enum Outcome {

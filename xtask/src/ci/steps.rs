@@ -1,10 +1,10 @@
 //! The steps of `cargo xtask ci`, cheapest first.
 
 use super::command::Task;
+use super::detectors;
 use crate::failure::Failure;
 use crate::tidy;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// One step.
 #[derive(Debug)]
@@ -84,12 +84,12 @@ static STEPS: &[Step] = &[
     tests(
         "miri",
         "the algorithms have no undefined behaviour that Miri sees",
-        miri,
+        detectors::miri,
     ),
     tests(
         "tsan",
-        "the algorithms have no data race that ThreadSanitizer sees",
-        thread_sanitizer,
+        "the algorithms on the threads backend have no data race that ThreadSanitizer sees",
+        detectors::thread_sanitizer,
     ),
     step(
         "bench",
@@ -122,6 +122,14 @@ const fn tests(
         runs_tests: true,
         tasks,
     }
+}
+
+/// A detector's own step, for its command.
+pub(super) const fn of_detector(
+    name: &'static str,
+    tasks: fn(&Path) -> Result<Plan, Failure>,
+) -> Step {
+    tests(name, "the tests under a detector", tasks)
 }
 
 fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
@@ -293,39 +301,6 @@ fn demo(_: &Path) -> Result<Plan, Failure> {
     )])
 }
 
-fn miri(root: &Path) -> Result<Plan, Failure> {
-    match toolchain_with("miri") {
-        None => Ok(Plan::Lacking("no installed toolchain has Miri".to_string())),
-        Some(toolchain) => {
-            run([
-                Task::new(&format!("cargo {toolchain} miri test -p gaggle-core"), 20)
-                    .with("CARGO_TARGET_DIR", target_folder(root, "miri")),
-            ])
-        }
-    }
-}
-
-/// Needs a nightly compiler and std's sources: an uninstrumented std hides the synchronisation that it
-/// does, and the detector then reports races that are none.
-fn thread_sanitizer(root: &Path) -> Result<Plan, Failure> {
-    let lacking = "no nightly toolchain with std's sources is installed";
-    let Some(sysroot) = output_of(&["rustc", "+nightly", "--print", "sysroot"]) else {
-        return Ok(Plan::Lacking(lacking.to_string()));
-    };
-    if !Path::new(&sysroot)
-        .join("lib/rustlib/src/rust/library/std")
-        .exists()
-    {
-        return Ok(Plan::Lacking(lacking.to_string()));
-    }
-    let command = "cargo +nightly test -Zbuild-std --target x86_64-unknown-linux-gnu --lib --tests \
-                   -p gaggle-core -p gaggle-threads -p gaggle";
-    run([Task::new(command, 20)
-        .with("RUSTFLAGS", "-Zsanitizer=thread")
-        .with("GAGGLE_BACKEND", "threads")
-        .with("CARGO_TARGET_DIR", target_folder(root, "tsan"))])
-}
-
 fn bench(root: &Path) -> Result<Plan, Failure> {
     if !root.join("bench/Cargo.toml").exists() {
         return Ok(Plan::Done {
@@ -359,32 +334,8 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
     ])
 }
 
-/// The `+name` of an installed toolchain whose cargo can do this, or the empty string for the
-/// default one.
-fn toolchain_with(subcommand: &str) -> Option<&'static str> {
-    ["", "+nightly"].into_iter().find(|toolchain| {
-        let mut words = vec!["cargo", toolchain, subcommand, "--version"];
-        words.retain(|word| !word.is_empty());
-        output_of(&words).is_some()
-    })
-}
-
-/// What the command prints, without the last line's end; `None` unless it runs and succeeds.
-fn output_of(words: &[&str]) -> Option<String> {
-    let (program, arguments) = words.split_first()?;
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stdout)
-        .trim_end()
-        .to_string();
-    output.status.success().then_some(text)
-}
-
 /// A target folder beside the usual one, so that other compiler flags do not rebuild everything.
-fn target_folder(root: &Path, name: &str) -> String {
+pub(super) fn target_folder(root: &Path, name: &str) -> String {
     let base = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     base.join(name).to_string_lossy().into_owned()
 }

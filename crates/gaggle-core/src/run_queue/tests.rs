@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::injector::tests::{Node, Nodes, number_of, numbers};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 /// The owner's view of a queue: each test calls it from one thread at a time.
@@ -153,10 +152,10 @@ fn owner_and_thieves_take_each_element_once() {
     let nodes = Nodes::new(COUNT);
     // The indices wrap on the way.
     let victim = RunQueue::starting_at(u32::MAX - COUNT as u32 / 2);
-    let seen = Mutex::new(Vec::with_capacity(COUNT));
+    let mut seen = Vec::with_capacity(COUNT);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..3 {
+        let thieves = [(); 3].map(|()| {
             scope.spawn(|| {
                 let thief = RunQueue::new();
                 let robber = Owned(&thief, &nodes);
@@ -170,9 +169,9 @@ fn owner_and_thieves_take_each_element_once() {
                         std::thread::yield_now();
                     }
                 }
-                seen.lock().expect("no thief panics").extend(mine);
-            });
-        }
+                mine
+            })
+        });
         let owner = Owned(&victim, &nodes);
         let mut mine = Vec::new();
         for number in 0..COUNT {
@@ -189,9 +188,11 @@ fn owner_and_thieves_take_each_element_once() {
         // Release: pairs with the Acquire above.
         done.store(true, Ordering::Release);
         mine.extend(owner.drain());
-        seen.lock().expect("no thief panics").extend(mine);
+        seen.extend(mine);
+        for thief in thieves {
+            seen.extend(thief.join().expect("no thief panics"));
+        }
     });
-    let mut seen = seen.into_inner().expect("no thief panics");
     seen.sort_unstable();
     assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
 }
