@@ -183,6 +183,93 @@ fn vector_registers_survive_suspension() {
     });
 }
 
+/// As [`vectors_are_kept`] with the registers of 512 bits, and a mask register that stays in use; `wait`
+/// is called now and then.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn wide_vectors_are_kept(seed: u64, rounds: u64, wait: impl Fn()) -> bool {
+    use std::arch::x86_64::{
+        __m512i, _mm512_cmplt_epu64_mask, _mm512_mask_add_epi64, _mm512_set1_epi64,
+        _mm512_storeu_si512, _mm512_xor_si512,
+    };
+    const LANES: usize = 24;
+    let mut lanes: [__m512i; LANES] =
+        std::array::from_fn(|lane| _mm512_set1_epi64((seed + lane as u64) as i64));
+    let mut plain: [u64; LANES] = std::array::from_fn(|lane| seed + lane as u64);
+    let one = _mm512_set1_epi64(0x9e37_79b9);
+    let all = _mm512_cmplt_epu64_mask(_mm512_set1_epi64(0), one);
+    for round in 0..rounds {
+        let mask = _mm512_set1_epi64(round as i64);
+        for lane in &mut lanes {
+            *lane = _mm512_xor_si512(_mm512_mask_add_epi64(*lane, all, *lane, one), mask);
+        }
+        for lane in &mut plain {
+            *lane = lane.wrapping_add(0x9e37_79b9) ^ round;
+        }
+        if round % 100_000 == 0 {
+            wait();
+        }
+    }
+    lanes.iter().zip(plain).all(|(lane, wanted)| {
+        let mut words = [0u64; 8];
+        // SAFETY: room for 64 bytes, unaligned as the instruction allows.
+        unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), *lane) };
+        words.iter().all(|&word| word == wanted)
+    })
+}
+
+/// Runs sixteen of them at once, each of which calls `wait` now and then.
+#[cfg(target_arch = "x86_64")]
+fn wide_vectors_are_kept_by_all(wait: fn()) {
+    let workers: Vec<_> = (0..16)
+        .map(|seed| {
+            // SAFETY: the caller has asked whether the processor has AVX-512.
+            gaggle::go(move || unsafe { wide_vectors_are_kept(seed * 1_000, 1_000_000, wait) })
+        })
+        .collect();
+    for worker in workers {
+        assert!(worker.join().expect("it does not panic"));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wide_vector_registers_survive_suspension() {
+    on_two_processors("wide_vector_registers_survive_suspension", || {
+        if !std::arch::is_x86_feature_detected!("avx512f") {
+            println!("skipped: this processor has no AVX-512");
+            return;
+        }
+        let before = gaggle::runtime::suspensions();
+        wide_vectors_are_kept_by_all(|| ());
+        assert!(
+            gaggle::runtime::suspensions() > before,
+            "nobody was suspended"
+        );
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wide_vector_registers_survive_hand_off() {
+    on_two_processors("wide_vector_registers_survive_hand_off", || {
+        if !std::arch::is_x86_feature_detected!("avx512f") {
+            println!("skipped: this processor has no AVX-512");
+            return;
+        }
+        // No hook sees this call: the processor is taken while the kernel has the goroutine, which goes on
+        // without one (see the test of raw system calls), and no call of C saves a register before.
+        wide_vectors_are_kept_by_all(|| {
+            let time = rustix::thread::Timespec {
+                tv_sec: 0,
+                tv_nsec: 2_000_000,
+            };
+            // Shorter where the turn ends just as the call begins: the kernel does not restart this one.
+            let _ = rustix::thread::nanosleep(&time);
+        });
+    });
+}
+
 #[test]
 fn who_computes_in_libc_gives_way_too() {
     on_two_processors("who_computes_in_libc_gives_way_too", || {
