@@ -19,7 +19,7 @@
 
 use crate::g::G;
 use gaggle_core::contract::WaitReason;
-use gaggle_sys::{arch, call, clock, interrupt};
+use gaggle_sys::{arch, barrier, call, clock};
 use std::panic::Location;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, compiler_fence};
@@ -107,7 +107,7 @@ pub fn hold(g: &'static G) -> Option<Held> {
         id: 0,
         is_running: true,
     };
-    interrupt::barrier();
+    barrier::all_threads(); // registered at the start
     held.id = g.id.get();
     held.is_running = g.is_on_processor();
     (held.id != 0).then_some(held)

@@ -33,82 +33,20 @@ use crate::pin;
 use crate::sched;
 use gaggle_core::injector::Batch;
 use gaggle_sys::alarm::is_from_alarm;
-use gaggle_sys::glibc::modules::Module;
-use gaggle_sys::{affinity, futex, interrupt};
+use gaggle_sys::{barrier, futex, interrupt};
+use moving::move_here;
+use settings::{WAY_HAND_OFF, WAY_SWITCH, is_switched_off, is_untouched, way};
 use std::ffi::{c_int, c_void};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-// ---- Sections ----
+mod moving;
+mod section;
+mod settings;
 
-/// While it lives the calling goroutine is in a section: it is not suspended, and its P stays its own.
-/// Nothing on other threads. It must not live over a park.
-#[derive(Debug)]
-pub struct Section(Option<&'static G>);
-
-impl Section {
-    /// Begins a section.
-    #[inline(always)]
-    pub fn enter() -> Section {
-        let g = sched::current();
-        if let Some(g) = g {
-            g.machine().sections.enter();
-        }
-        Section(g)
-    }
-
-    /// As [`Section::enter`], for the calling goroutine `g`.
-    #[inline(always)]
-    pub fn of(g: &'static G) -> Section {
-        g.machine().sections.enter();
-        Section(Some(g))
-    }
-}
-
-impl Drop for Section {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Some(g) = self.0 {
-            leave(g);
-        }
-    }
-}
-
-/// Begins a section of the calling goroutine; ended by [`leave`], perhaps on another M.
-#[inline(always)]
-pub fn enter(g: &'static G) -> &'static M {
-    let m = g.machine();
-    m.sections.enter();
-    m
-}
-
-/// Ends a section of the calling goroutine, and does what was put off because of it.
-#[inline(always)]
-pub fn leave(g: &'static G) {
-    let m = g.machine();
-    // Relaxed: written by this thread's handler, or by the monitor at any time before or after.
-    if m.sections.leave() && m.attention.load(Ordering::Relaxed) {
-        attend(g);
-    }
-}
-
-/// A preemption was asked for during the section, or the P is gone.
-#[cold]
-fn attend(g: &'static G) {
-    if g.task.is_armed() {
-        return; // V1; its park will do
-    }
-    let m = enter(g);
-    debug_assert_eq!(m.sections.depth(), 1, "attended outside all sections");
-    // Relaxed: as in `leave`.
-    m.attention.store(false, Ordering::Relaxed);
-    if m.p().is_some() {
-        sched::preempted(g);
-    } else {
-        crate::blocking::find_processor(g, m);
-    }
-    leave(g);
-}
+pub use moving::move_back;
+pub use section::{Section, enter, leave};
+pub use settings::{slice_nanos, start, switch_off};
 
 // ---- Figures ----
 
@@ -142,94 +80,6 @@ pub fn may_end_early() -> bool {
 pub fn any_without_p() -> bool {
     // Relaxed: as above.
     WITHOUT_P.load(Ordering::Relaxed) > 0
-}
-
-// ---- Starting ----
-
-/// How long a goroutine may run while others wait.
-const SLICE_NANOS: u64 = 10_000_000;
-
-static SLICE: AtomicU64 = AtomicU64::new(SLICE_NANOS);
-static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
-
-/// Suspension: the default.
-const WAY_SUSPEND: u32 = 0;
-/// The goroutine only loses its P and goes on as a thread among others, for comparison.
-const WAY_HAND_OFF: u32 = 1;
-/// The goroutine is made to call the scheduler where it is, as Go does, for comparison: unsound where
-/// user code holds what another goroutine needs to go on without the scheduler's knowing, such as a
-/// malloc of its own.
-const WAY_SWITCH: u32 = 2;
-
-static WAY: AtomicU32 = AtomicU32::new(WAY_SUSPEND);
-
-fn way() -> u32 {
-    // Relaxed: written before any M runs.
-    WAY.load(Ordering::Relaxed)
-}
-
-/// How long a goroutine may run while others wait, in nanoseconds.
-pub fn slice_nanos() -> u64 {
-    // Relaxed: written before any M runs.
-    SLICE.load(Ordering::Relaxed)
-}
-
-/// From now on goroutines are preempted at calls into the runtime only.
-pub fn switch_off() {
-    // Relaxed: takes effect some time after.
-    SWITCHED_OFF.store(true, Ordering::Relaxed);
-}
-
-/// The code that is never frozen (V1): pairs of first and one-past-last addresses.
-static UNTOUCHED: [[AtomicUsize; 2]; 4] = [const { [const { AtomicUsize::new(0) }; 2] }; 4];
-
-/// Sets the handler. Called once, before any M runs.
-///
-/// # Errors
-/// The kernel's.
-pub fn start(modules: &[Module]) -> std::io::Result<()> {
-    let names = ["/libc.so", "/ld-linux", "/libgcc_s.so", "/libpthread.so"];
-    let untouched = modules
-        .iter()
-        .filter(|module| names.iter().any(|name| module.name.contains(name)));
-    for (module, place) in untouched.zip(&UNTOUCHED) {
-        let first = module.segments.iter().map(|&(start, _)| start).min();
-        let end = module
-            .segments
-            .iter()
-            .map(|&(start, length)| start + length);
-        // Relaxed: written before any M exists.
-        place[0].store(first.unwrap_or(0), Ordering::Relaxed);
-        place[1].store(end.max().unwrap_or(0), Ordering::Relaxed);
-    }
-    // For tests of the runtime: a shorter slice makes more of them.
-    let slice = std::env::var("GAGGLE_TEST_SLICE_MICROSECONDS");
-    if let Some(microseconds) = slice.ok().and_then(|text| text.parse::<u64>().ok()) {
-        SLICE.store(microseconds.max(50) * 1000, Ordering::Relaxed);
-    }
-    let way = match std::env::var("GAGGLE_PREEMPT").as_deref() {
-        Err(_) | Ok("" | "suspend") => WAY_SUSPEND,
-        Ok("handoff") => WAY_HAND_OFF,
-        Ok("async") => {
-            gaggle_sys::arch::prepare_interrupted_calls();
-            WAY_SWITCH
-        }
-        Ok(other) => {
-            return Err(std::io::Error::other(format!(
-                "GAGGLE_PREEMPT is {other:?}: it can be suspend, handoff or async"
-            )));
-        }
-    };
-    WAY.store(way, Ordering::Relaxed);
-    interrupt::register_barrier()?;
-    interrupt::handle(on_signal)
-}
-
-fn is_untouched(address: usize) -> bool {
-    UNTOUCHED.iter().any(|[first, end]| {
-        // Relaxed: written before any M exists.
-        (first.load(Ordering::Relaxed)..end.load(Ordering::Relaxed)).contains(&address)
-    })
 }
 
 // ---- The handler ----
@@ -515,35 +365,6 @@ pub fn resume(g: &'static G, p: &'static P, here: bool) {
     futex::wake(&x.preemption.suspended, 1);
 }
 
-// ---- Moving the heir ----
-
-/// Puts the OS thread of `m`, which waits and is about to be woken, where the caller runs: the caller
-/// leaves this processor to it, while on its own it would queue behind another goroutine.
-fn move_here(m: &'static M) {
-    let thread = m.thread_id.load(Ordering::Relaxed);
-    let Some(mask) = affinity::mask_of(thread) else {
-        return;
-    };
-    let here = affinity::current_processor();
-    if mask.len() < 2 || !mask.has(here) {
-        return;
-    }
-    m.preemption.mask.set(mask);
-    if affinity::set_mask(thread, &affinity::Mask::only(here)) {
-        // Relaxed: published by the waking.
-        m.preemption.moved.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Restores the mask of the calling M.
-pub fn move_back(m: &'static M) {
-    // Relaxed: written before this M was woken.
-    if m.preemption.moved.load(Ordering::Relaxed) {
-        m.preemption.moved.store(false, Ordering::Relaxed);
-        affinity::set_mask(0, &m.preemption.mask.get());
-    }
-}
-
 // ---- For the monitor ----
 
 /// Asks `m` to end this turn.
@@ -552,8 +373,7 @@ pub fn request(m: &'static M, turn: u64, early: bool) {
     m.preemption.early.store(early, Ordering::Relaxed);
     // Relaxed: V5: a handler that sees an older value ignores it, and is asked again.
     m.preemption.request.store(turn, Ordering::Relaxed);
-    // Relaxed: written before any M runs.
-    if SWITCHED_OFF.load(Ordering::Relaxed) {
+    if is_switched_off() {
         m.attention.store(true, Ordering::Relaxed);
     } else {
         interrupt::send(m.thread_id.load(Ordering::Relaxed));
@@ -562,10 +382,10 @@ pub fn request(m: &'static M, turn: u64, early: bool) {
 
 /// Asks `m` to set its alarm, if it still is in this turn.
 pub fn request_alarm(m: &'static M, turn: u64) {
-    // Relaxed (all): as in `request`.
-    if SWITCHED_OFF.load(Ordering::Relaxed) {
+    if is_switched_off() {
         return;
     }
+    // Relaxed (both): as in `request`.
     m.preemption.alarm_wanted.store(true, Ordering::Relaxed);
     m.preemption.request.store(turn, Ordering::Relaxed);
     interrupt::send(m.thread_id.load(Ordering::Relaxed));
@@ -578,7 +398,7 @@ pub fn revoke(m: &'static M, p: &'static P) -> bool {
         return false;
     }
     mark_without_p(m);
-    interrupt::barrier();
+    barrier::all_threads(); // registered at the start
     if !m.sections.take() {
         unmark_without_p(m);
         return false;

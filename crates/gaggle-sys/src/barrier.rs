@@ -6,6 +6,7 @@
 //! fences. Source: Linux's Documentation of `MEMBARRIER_CMD_PRIVATE_EXPEDITED`, and liburcu.
 
 use crate::call::raw;
+use std::io;
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 
 const REGISTER: usize = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED as usize;
@@ -17,33 +18,55 @@ const REFUSED: u8 = 2;
 
 static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-fn membarrier(command: usize) -> bool {
+fn membarrier(command: usize) -> io::Result<()> {
     // SAFETY: the call takes no pointer.
-    unsafe { raw(libc::SYS_membarrier, [command, 0, 0, 0, 0, 0]) == 0 }
+    match unsafe { raw(libc::SYS_membarrier, [command, 0, 0, 0, 0, 0]) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(-error as i32)),
+    }
 }
 
-/// Makes every running thread of this process pass a full memory barrier; `false`: the kernel, or a
-/// filter of system calls, does not allow it.
+/// Registers the process, as [`all_threads`] does when it is first called. Takes some milliseconds: the
+/// kernel tells all its processors about this process.
 ///
-/// The first call takes some milliseconds: the kernel tells all its processors about this process.
+/// # Errors
+/// When the kernel (before 4.14) or a filter of system calls does not allow it.
+pub fn register() -> io::Result<()> {
+    let registered = membarrier(REGISTER);
+    let state = if registered.is_ok() {
+        REGISTERED
+    } else {
+        REFUSED
+    };
+    // Relaxed: registering twice is the same as once.
+    STATE.store(state, Ordering::Relaxed);
+    registered
+}
+
+/// Makes every running thread of this process pass a full memory barrier (those that do not run passed one
+/// when they left their processor); `false`: the kernel, or a filter of system calls, does not allow it. It
+/// does not fail once [`register`] has succeeded.
 pub fn all_threads() -> bool {
     // SeqCst: this thread's own half.
     fence(Ordering::SeqCst);
-    // Relaxed: registering twice is the same as once.
-    let state = match STATE.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let state = if membarrier(REGISTER) {
-                REGISTERED
-            } else {
-                REFUSED
-            };
-            STATE.store(state, Ordering::Relaxed);
-            state
-        }
-        state => state,
+    // Relaxed: as in `register`.
+    let registered = match STATE.load(Ordering::Relaxed) {
+        UNKNOWN => register().is_ok(),
+        state => state == REGISTERED,
     };
-    let done = state == REGISTERED && membarrier(BARRIER);
+    let done = registered && membarrier(BARRIER).is_ok();
     // SeqCst: as above, for what follows.
     fence(Ordering::SeqCst);
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_barrier_needs_registration_only() {
+        register().expect("this kernel has membarrier");
+        assert!(all_threads());
+    }
 }

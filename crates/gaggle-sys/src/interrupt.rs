@@ -1,5 +1,4 @@
-//! Interrupting OS threads of this process: the preemption signal, a barrier on all of them, and how
-//! much processor time one has used.
+//! Interrupting OS threads of this process: the preemption signal, and how much processor time one has used.
 
 use crate::call::raw;
 use std::ffi::{c_int, c_void};
@@ -7,10 +6,6 @@ use std::ffi::{c_int, c_void};
 /// The signal that asks an M to look: rarely used otherwise, ignored by default, and Go's choice
 /// (runtime/signal_unix.go gives the reasons).
 pub const SIGNAL: c_int = libc::SIGURG;
-
-/// linux/membarrier.h.
-const MEMBARRIER_PRIVATE_EXPEDITED: usize = 1 << 3;
-const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
 
 /// Sets the handler of [`SIGNAL`]: on the thread's alternate stack, with system calls begun again where
 /// the kernel can.
@@ -70,32 +65,6 @@ pub fn send(thread_id: i32) -> bool {
     unsafe { raw(libc::SYS_tgkill, arguments) == 0 }
 }
 
-/// Registers the process for [`barrier`].
-///
-/// # Errors
-/// When the kernel (before 4.14) or its policy has none.
-pub fn register_barrier() -> std::io::Result<()> {
-    let arguments = [MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0];
-    // SAFETY: takes numbers only.
-    let result = unsafe { raw(libc::SYS_membarrier, arguments) };
-    if result < 0 {
-        return Err(std::io::Error::from_raw_os_error(-result as i32));
-    }
-    Ok(())
-}
-
-/// Makes every running thread of the process pass a full memory barrier before this returns (those
-/// that do not run passed one when they left their processor).
-pub fn barrier() {
-    // SAFETY: takes numbers only. It cannot fail once registered.
-    unsafe {
-        raw(
-            libc::SYS_membarrier,
-            [MEMBARRIER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0],
-        )
-    };
-}
-
 /// The processor time that an OS thread of this process has used, in nanoseconds; 0 if there is no
 /// such thread. Its precision is the scheduler's: exact for a thread that is not running.
 pub fn processor_nanos(thread_id: i32) -> u64 {
@@ -124,11 +93,5 @@ mod tests {
         }
         assert!(processor_nanos(own) > before);
         assert_eq!(processor_nanos(1 << 22), 0, "no thread has such a number");
-    }
-
-    #[test]
-    fn a_barrier_needs_registration_only() {
-        register_barrier().expect("this kernel has membarrier");
-        barrier();
     }
 }
