@@ -14,7 +14,7 @@ pub fn document(rows: &[Row], goroutines: usize) -> String {
     let mut text = format!(
         "# Compatibility
 
-Crates as they are on crates.io, unmodified, each used from {goroutines} goroutines at once with
+Crates as they are published, unmodified, each used from {goroutines} goroutines at once with
 `GAGGLE_MAXPROCS=2`, against real servers where it talks to one. `cargo xtask compat --write` wrote this
 table, on a machine with {processors} processors, with the profile `dev`; CI runs the same and fails when a
 crate does not do what its row says.
