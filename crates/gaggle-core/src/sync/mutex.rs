@@ -216,10 +216,11 @@ impl<R: Runtime> RawMutex<R> {
                 word |= STARVING;
             }
         }
-        // By M5 and the queue's lock nobody else changes the word now. Relaxed: whom it is handed to sees what
-        // the owner before did by being readied (C2). A swap and no store, so that whoever else takes the
-        // mutex next still synchronises with the Release in `unlock`.
-        self.word.swap(word, Ordering::Relaxed);
+        // By M5 and the queue's lock nobody else changes the word now. Acquire: pairs with the Release in
+        // `unlock`, which another task may have done than this one; whom the mutex is handed to sees what this
+        // task has seen by being readied (C2). A swap and no store, so that whoever else takes the mutex next
+        // still synchronises with that Release.
+        self.word.swap(word, Ordering::Acquire);
     }
 }
 

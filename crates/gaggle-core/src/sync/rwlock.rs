@@ -299,10 +299,11 @@ impl<R: Runtime> RawRwLock<R> {
         if word & PARKED != 0 && owner_since.is_some_and(|since| is_starving(since, R::now())) {
             word |= STARVING;
         }
-        // By V5 and the queue's lock nobody else changes the word now. Relaxed: whom it is handed to sees what
-        // the holder before did by being readied (C2). A swap and no store, so that whoever else takes the
-        // lock next still synchronises with the Release of the unlocking.
-        self.word.swap(word, Ordering::Relaxed);
+        // By V5 and the queue's lock nobody else changes the word now. Acquire: pairs with the Release of every
+        // unlocking, of which this task made one at most (several readers have gone, or it only looks after the
+        // queue); whom the lock is handed to sees what this task has seen by being readied (C2). A swap and no
+        // store, so that whoever else takes the lock next still synchronises with those unlockings.
+        self.word.swap(word, Ordering::Acquire);
     }
 }
 
