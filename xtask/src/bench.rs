@@ -17,7 +17,7 @@ pub fn run(root: &Path, arguments: &[OsString]) -> Result<bool, Failure> {
     let mut command = Command::new("cargo");
     command.args(["run", "--profile", "tool", "--quiet", "--locked"]);
     command.args(["--manifest-path", "bench/Cargo.toml"]);
-    command.args(["--bin", "gaggle-bench-harness", "--"]);
+    command.args(["--package", "gaggle-bench-harness", "--"]);
     let status = command.args(arguments).current_dir(root).status();
     let status = status.map_err(|error| Failure::new(format!("bench: {error}")))?;
     Ok(status.success())

@@ -328,6 +328,7 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
             &format!("cargo test {manifest} -p gaggle-bench-harness"),
             15,
         ),
+        Task::new("cargo xtask bench --help", 15),
         Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),
         // A program that cannot do a workload says so with this status; peers are skipped by it.
         Task::new(&format!("{program} no-such-workload"), 5).must_exit_with(3),
