@@ -53,6 +53,14 @@ pub fn echo(options: &Options) -> Option<Report> {
     }
 }
 
+/// N round trips within this process, among pairs of goroutines.
+pub fn tcp(options: &Options) -> Option<Report> {
+    options.default_only()?;
+    Some(peer_common::round_trips(options, |half| {
+        drop(gaggle::go(half))
+    }))
+}
+
 fn echo_one(stream: TcpStream) -> io::Result<Infallible> {
     stream.set_nodelay(true)?;
     echo_back(stream)

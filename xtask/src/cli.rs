@@ -2,6 +2,7 @@
 
 use crate::ci::{self, Detector};
 use crate::failure::Failure;
+use crate::instructions::Mode;
 use crate::stress::{self, Stress};
 use lexopt::prelude::*;
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ Commands:
   stress runs everything at once on goroutines, for minutes, on three allocators
   compat tries unmodified crates on a thousand goroutines each, and writes docs/compatibility.md
   bench  measures Gaggle beside Go, tokio, may and plain threads, and writes tables and plots
+  instructions  counts those of gaggle-core's primitives, against the counts kept in the tree
   help   prints this
 
 `cargo xtask COMMAND --help` says more about one of them.";
@@ -95,6 +97,21 @@ Ctrl-C ends it in order.
 
 Exit status: 0 nothing failed, 1 something did, 2 wrong usage.";
 
+const INSTRUCTIONS: &str = "\
+Counts the instructions of gaggle-core's primitives
+
+Usage: cargo xtask instructions [--check | --write]
+
+  --check   compares with bench/instructions/counts.txt (default): more than 3% more fails
+  --write   keeps the counts there instead
+
+valgrind's callgrind counts, so that the result is the same on every machine with the same rustc. With another
+rustc than the kept counts' nothing can be compared, which fails: then `--write`, and commit the file.
+
+Needs valgrind (Debian and Ubuntu: apt-get install valgrind).
+
+Exit status: 0 no regression, 1 a regression or nothing to compare, 2 wrong usage.";
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
 pub enum Request {
@@ -110,6 +127,8 @@ pub enum Request {
     Stress(Stress),
     /// Run the compatibility program with these arguments, which it reads itself.
     Compat(Vec<OsString>),
+    /// Count the instructions of the primitives.
+    Instructions(Mode),
     /// Run the bench's harness with these arguments, which it reads itself.
     Bench(Vec<OsString>),
     /// Run the named steps of `ci`, or all of them if none is named.
@@ -146,6 +165,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
         Some("race") => parse_detector(&mut parser, Detector::Race, RACE),
         Some("ci") => parse_ci(&mut parser),
         Some("stress") => parse_stress(&mut parser),
+        Some("instructions") => parse_instructions(&mut parser),
         Some("compat") => {
             let arguments = parser.raw_args().map_err(wrong)?;
             Ok(Request::Compat(arguments.collect()))
@@ -171,6 +191,19 @@ fn parse_detector(
         Some(other) => Err(unexpected(other)),
         None => Ok(Request::Detect(detector)),
     }
+}
+
+fn parse_instructions(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
+    let mut mode = Mode::Check;
+    while let Some(argument) = next(parser)? {
+        mode = match argument {
+            Long("help") | Short('h') => return Ok(Request::Help(INSTRUCTIONS)),
+            Long("check") => Mode::Check,
+            Long("write") => Mode::Write,
+            other => return Err(unexpected(other)),
+        };
+    }
+    Ok(Request::Instructions(mode))
 }
 
 fn parse_ci(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
@@ -323,6 +356,15 @@ mod tests {
                 .unwrap_err()
                 .contains("soon")
         );
+    }
+
+    #[test]
+    fn counts_are_compared_unless_they_are_to_be_kept() {
+        let expected = |mode| Ok(Request::Instructions(mode));
+        assert_eq!(parsed("instructions"), expected(Mode::Check));
+        assert_eq!(parsed("instructions --check"), expected(Mode::Check));
+        assert_eq!(parsed("instructions --write"), expected(Mode::Write));
+        assert!(parsed("instructions now").is_err());
     }
 
     #[test]

@@ -14,5 +14,6 @@ pub mod ci;
 pub mod cli;
 pub mod compat;
 pub mod failure;
+pub mod instructions;
 pub mod stress;
 pub mod tidy;

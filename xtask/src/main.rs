@@ -8,6 +8,7 @@ use xtask::ci;
 use xtask::cli::{self, Request};
 use xtask::compat;
 use xtask::failure::Failure;
+use xtask::instructions;
 use xtask::tidy;
 
 fn main() -> ExitCode {
@@ -48,6 +49,7 @@ fn run(request: Request) -> Result<bool, Failure> {
         }
         Request::Compat(arguments) => compat::run(&workspace_root()?, &arguments),
         Request::Bench(arguments) => bench::run(&workspace_root()?, &arguments),
+        Request::Instructions(mode) => instructions::run(&workspace_root()?, mode),
         Request::Detect(detector) => ci::detect(&workspace_root()?, detector),
         Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),

@@ -58,7 +58,7 @@ pub struct Contender {
     pub divisor: u64,
 }
 
-const fn by(peer: Peer, variant: &'static str, label: &'static str) -> Contender {
+pub(crate) const fn by(peer: Peer, variant: &'static str, label: &'static str) -> Contender {
     Contender {
         peer,
         variant,
@@ -77,10 +77,10 @@ impl Contender {
     }
 }
 
-const GAGGLE: Contender = by(Peer::Gaggle, "default", "gaggle");
-const GO: Contender = by(Peer::Go, "default", "go");
-const TOKIO: Contender = by(Peer::Tokio, "default", "tokio");
-const KANAL: Contender = by(Peer::Tokio, "kanal", "tokio kanal");
+pub(crate) const GAGGLE: Contender = by(Peer::Gaggle, "default", "gaggle");
+pub(crate) const GO: Contender = by(Peer::Go, "default", "go");
+pub(crate) const TOKIO: Contender = by(Peer::Tokio, "default", "tokio");
+pub(crate) const KANAL: Contender = by(Peer::Tokio, "kanal", "tokio kanal");
 const FLUME: Contender = by(Peer::Tokio, "flume", "tokio flume");
 const PARKING_LOT: Contender = by(Peer::Tokio, "parking_lot", "tokio parking_lot");
 const MAY: Contender = by(Peer::May, "default", "may");
@@ -114,7 +114,9 @@ pub const METRICS: &[Metric] = &[
     less("late_max_ms", "max late", "ms"),
     less("cpu_us_per_op", "server CPU each", "us"),
     less("peak_rss_bytes", "peak memory", "B"),
+    less("rss_bytes", "idle memory", "B"),
     less("binary_bytes", "stripped binary", "B"),
+    less("other_libraries", "libraries beside libc's", ""),
     Metric {
         key: "ops_per_s",
         name: "rate",
@@ -139,6 +141,37 @@ impl Metric {
     }
 }
 
+/// How large the workloads are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// As their figures are quoted: hours for all.
+    Whole,
+    /// So that all of them, with the curves, take less than half an hour.
+    Standard,
+    /// A minute or two for a few.
+    Quick,
+}
+
+impl Scale {
+    /// As the lines name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Whole => "whole",
+            Scale::Standard => "standard",
+            Scale::Quick => "quick",
+        }
+    }
+
+    /// The one of the three numbers that is this scale's.
+    pub fn of(self, [whole, standard, quick]: [u64; 3]) -> u64 {
+        match self {
+            Scale::Whole => whole,
+            Scale::Standard => standard,
+            Scale::Quick => quick,
+        }
+    }
+}
+
 /// How a workload is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -146,6 +179,8 @@ pub enum Kind {
     Program,
     /// The program is started several times and timed from outside.
     Startup,
+    /// As `Startup`, but it is a server that does nothing else, and the time ends with its first answer.
+    Hello,
     /// A server that wrk loads.
     Http,
     /// A server that our own client loads.
@@ -163,8 +198,8 @@ pub struct Case {
     pub kind: Kind,
     /// Which plot it is in.
     pub group: &'static str,
-    /// `--n`, whole and quick; 0: it has none.
-    pub sizes: (u64, u64),
+    /// `--n` at each [`Scale`]; 0: it has none.
+    pub sizes: [u64; 3],
     /// `--procs`, one case each.
     pub procs: &'static [u64],
     /// `--tasks`, or connections; one case each, if any.
@@ -180,19 +215,19 @@ const PROGRAM: Case = Case {
     variant: "",
     kind: Kind::Program,
     group: "",
-    sizes: (0, 0),
+    sizes: [0; 3],
     procs: &[1, 2],
     tasks: &[],
     metrics: &["ns_per_op"],
     contenders: &[GAGGLE, GO, TOKIO],
 };
 
-const TASKS: Case = Case {
+pub(crate) const TASKS: Case = Case {
     group: "tasks",
     ..PROGRAM
 };
 
-const CHANNEL: Case = Case {
+pub(crate) const CHANNEL: Case = Case {
     group: "channels",
     contenders: &[GAGGLE, GO, TOKIO, KANAL, FLUME, MAY, THREADS],
     ..PROGRAM
@@ -200,7 +235,7 @@ const CHANNEL: Case = Case {
 
 const LOCK: Case = Case {
     group: "locks",
-    sizes: (10_000_000, 2_000_000),
+    sizes: [10_000_000, 3_000_000, 2_000_000],
     procs: &[2],
     tasks: &[8, 64],
     contenders: &[
@@ -215,17 +250,17 @@ const LOCK: Case = Case {
     ..PROGRAM
 };
 
-const COMPUTE: Case = Case {
+pub(crate) const COMPUTE: Case = Case {
     group: "compute",
     metrics: &["ms"],
     contenders: &[GAGGLE, GO, TOKIO, MAY, RAYON],
     ..PROGRAM
 };
 
-const LATE: Case = Case {
+pub(crate) const LATE: Case = Case {
     group: "latency",
     procs: &[2],
-    sizes: (100, 20),
+    sizes: [100, 40, 20],
     metrics: &["late_p50_us", "late_p99_us", "late_max_us", "ms"],
     contenders: &[
         GAGGLE,
@@ -238,7 +273,7 @@ const LATE: Case = Case {
     ..PROGRAM
 };
 
-const SERVER: Case = Case {
+pub(crate) const SERVER: Case = Case {
     kind: Kind::Http,
     group: "servers",
     procs: &[1],
@@ -253,85 +288,104 @@ const SERVER: Case = Case {
     ..PROGRAM
 };
 
+/// Of the three forms of `spawn`.
+const SPAWNED: [u64; 3] = [1_000_000, 500_000, 200_000];
+
+/// Of the forms of `blocking`: who blocks a worker takes a second for twenty.
+const BLOCKED: [u64; 3] = [100, 20, 20];
+
+/// Round trips within one process.
+pub(crate) const TCP: Case = Case {
+    workload: "tcp",
+    group: "servers",
+    kind: Kind::Program,
+    sizes: [1_000_000, 50_000, 50_000],
+    procs: &[1, 2],
+    tasks: &[64],
+    metrics: &["ns_per_op", "late_p50_us", "late_p99_us"],
+    contenders: &[GAGGLE, GO, TOKIO, THREADS],
+    ..PROGRAM
+};
+
 /// Every workload, in the order of the table.
 pub const CASES: &[Case] = &[
     Case {
         workload: "spawn",
-        sizes: (1_000_000, 200_000),
-        contenders: &[GAGGLE, GO, TOKIO, THREADS.less(20)],
+        sizes: SPAWNED,
+        contenders: &[GAGGLE, GO, TOKIO, THREADS.less(50)],
         ..TASKS
     },
     Case {
         workload: "spawn",
         variant: "batch",
-        sizes: (1_000_000, 200_000),
+        sizes: SPAWNED,
         contenders: &[
             GAGGLE.doing("batch"),
             GO.doing("batch"),
             TOKIO.doing("batch"),
             MAY.doing("batch").less(5),
-            THREADS.doing("batch").less(20),
+            THREADS.doing("batch").less(50),
         ],
         ..TASKS
     },
     Case {
         workload: "spawn",
         variant: "join",
-        sizes: (1_000_000, 200_000),
+        sizes: SPAWNED,
         contenders: &[
             GAGGLE.doing("join"),
             GO.doing("join"),
             TOKIO.doing("join"),
-            THREADS.doing("join").less(20),
+            THREADS.doing("join").less(50),
         ],
         ..TASKS
     },
     Case {
         workload: "yield",
-        sizes: (5_000_000, 1_000_000),
+        sizes: [5_000_000, 2_000_000, 1_000_000],
         procs: &[1],
         contenders: &[GAGGLE, GO, TOKIO, MAY, THREADS.less(10)],
         ..TASKS
     },
     Case {
         workload: "pingpong",
-        sizes: (1_000_000, 200_000),
-        contenders: &[GAGGLE, GO, TOKIO, KANAL, FLUME, MAY, THREADS.less(5)],
+        sizes: [1_000_000, 500_000, 200_000],
+        contenders: &[GAGGLE, GO, TOKIO, KANAL, FLUME, MAY, THREADS.less(25)],
         ..CHANNEL
     },
     Case {
         workload: "chan_spsc",
-        sizes: (10_000_000, 2_000_000),
+        sizes: [10_000_000, 5_000_000, 2_000_000],
         ..CHANNEL
     },
     Case {
         workload: "chan_mpmc4x4",
-        sizes: (10_000_000, 1_000_000),
+        sizes: [10_000_000, 3_000_000, 1_000_000],
         ..CHANNEL
     },
     Case {
         workload: "select",
-        sizes: (2_000_000, 400_000),
+        sizes: [2_000_000, 1_000_000, 400_000],
         procs: &[1],
         contenders: &[GAGGLE, GO, TOKIO, MAY, THREADS.less(5)],
         ..CHANNEL
     },
     Case {
         workload: "select_buf",
-        sizes: (2_000_000, 400_000),
+        sizes: [2_000_000, 1_000_000, 400_000],
         procs: &[1],
         contenders: &[GAGGLE, GO, TOKIO, MAY, THREADS.less(5)],
         ..CHANNEL
     },
     Case {
         workload: "workerpool",
-        sizes: (1_000_000, 200_000),
+        sizes: [1_000_000, 1_000_000, 200_000],
         ..CHANNEL
     },
     Case {
         workload: "pipeline",
-        sizes: (1_000_000, 100_000),
-        contenders: &[GAGGLE, GO, TOKIO, KANAL, FLUME, MAY, THREADS.less(5)],
+        sizes: [1_000_000, 300_000, 100_000],
+        contenders: &[GAGGLE, GO, TOKIO, KANAL, FLUME, MAY, THREADS.less(25)],
         ..CHANNEL
     },
     Case {
@@ -344,18 +398,18 @@ pub const CASES: &[Case] = &[
     },
     Case {
         workload: "fib",
-        sizes: (32, 32),
+        sizes: [32; 3],
         ..COMPUTE
     },
     Case {
         workload: "nqueens",
-        sizes: (11, 11),
+        sizes: [11; 3],
         ..COMPUTE
     },
     Case {
         workload: "sleepers",
         group: "memory",
-        sizes: (100_000, 20_000),
+        sizes: [100_000, 100_000, 20_000],
         procs: &[2],
         metrics: &["rss_bytes_per_unit", "overrun_ms"],
         contenders: &[GAGGLE, GO, TOKIO, MAY.less(10), THREADS.less(10)],
@@ -364,7 +418,7 @@ pub const CASES: &[Case] = &[
     Case {
         workload: "parked",
         group: "memory",
-        sizes: (1_000_000, 100_000),
+        sizes: [1_000_000, 1_000_000, 100_000],
         procs: &[2],
         metrics: &["rss_bytes_per_unit", "release_ms"],
         contenders: &[GAGGLE, GO, TOKIO, MAY.less(100), THREADS.less(100)],
@@ -373,7 +427,7 @@ pub const CASES: &[Case] = &[
     Case {
         workload: "timers_stop",
         group: "timers",
-        sizes: (1_000_000, 200_000),
+        sizes: [1_000_000, 1_000_000, 200_000],
         procs: &[2],
         metrics: &["ns_per_op", "rss_bytes_per_unit"],
         contenders: &[GAGGLE, GO, by(Peer::Go, "newtimer", "go NewTimer"), TOKIO],
@@ -382,7 +436,7 @@ pub const CASES: &[Case] = &[
     Case {
         workload: "timers_fire",
         group: "timers",
-        sizes: (1_000_000, 200_000),
+        sizes: [1_000_000, 200_000, 200_000],
         procs: &[2],
         metrics: &["ns_per_op", "late_max_ms"],
         contenders: &[
@@ -400,11 +454,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         workload: "blocking",
+        sizes: BLOCKED,
         ..LATE
     },
     Case {
         workload: "blocking",
         variant: "inline",
+        sizes: BLOCKED,
         contenders: &[
             GAGGLE.doing("inline"),
             GO.doing("inline"),
@@ -430,6 +486,16 @@ pub const CASES: &[Case] = &[
         contenders: &[GAGGLE, GO, TOKIO, MAY, THREADS],
         ..SERVER
     },
+    TCP,
+    Case {
+        workload: "hello",
+        kind: Kind::Hello,
+        group: "startup",
+        procs: &[0],
+        metrics: &["ms", "rss_bytes", "binary_bytes", "other_libraries"],
+        contenders: &[GAGGLE, GO, by(Peer::Tokio, "default", "tokio hyper")],
+        ..PROGRAM
+    },
     Case {
         workload: "startup",
         kind: Kind::Startup,
@@ -441,116 +507,33 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// What a curve is drawn against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Axis {
-    /// The size.
-    Tasks,
-    /// The number of connections.
-    Connections,
-    /// The number of processors.
-    Procs,
-}
-
-/// A workload at several loads.
-#[derive(Clone, Copy, Debug)]
-pub struct Sweep {
-    /// Its name, and its plot's.
-    pub name: &'static str,
-    /// What is measured at each load; its `procs` has one number.
-    pub case: Case,
-    /// What varies.
-    pub axis: Axis,
-    /// The loads; the quick form leaves out those above `quick_max`.
-    pub loads: &'static [u64],
-    /// See there.
-    pub quick_max: u64,
-}
-
-const POWERS: &[u64] = &[100, 1000, 10_000, 100_000, 1_000_000];
-const PROCS: &[u64] = &[1, 2, 4, 8, 16];
-
-/// Every curve.
-pub const SWEEPS: &[Sweep] = &[
-    Sweep {
-        name: "parked_by_tasks",
-        case: Case {
-            workload: "parked",
-            procs: &[2],
-            metrics: &["rss_bytes_per_unit", "release_ms"],
-            ..TASKS
-        },
-        axis: Axis::Tasks,
-        loads: POWERS,
-        quick_max: 100_000,
+/// What is run under a quota of half the machine: computing, and round trips. Each with the number of
+/// processors that the runtime makes of the quota (0), with one, and with all.
+pub const QUOTAS: &[Case] = &[
+    Case {
+        workload: "hogs",
+        procs: &[0, 1, 2],
+        sizes: [20, 10, 10],
+        metrics: &["late_p50_us", "late_p99_us", "late_max_us", "ms"],
+        contenders: &[GAGGLE, GO, TOKIO],
+        ..LATE
     },
-    Sweep {
-        name: "spawn_by_tasks",
-        case: Case {
-            workload: "spawn",
-            procs: &[2],
-            ..TASKS
-        },
-        axis: Axis::Tasks,
-        loads: POWERS,
-        quick_max: 1_000_000,
-    },
-    Sweep {
-        name: "http_by_connections",
-        case: Case {
-            workload: "http_hello",
-            contenders: &[GAGGLE, GO, by(Peer::Tokio, "default", "tokio hyper")],
-            ..SERVER
-        },
-        axis: Axis::Connections,
-        loads: &[100, 1000, 10_000],
-        quick_max: 10_000,
-    },
-    Sweep {
-        name: "fib_by_procs",
-        case: Case {
-            workload: "fib",
-            sizes: (32, 32),
-            ..COMPUTE
-        },
-        axis: Axis::Procs,
-        loads: PROCS,
-        quick_max: 16,
-    },
-    Sweep {
-        name: "mpmc_by_procs",
-        case: Case {
-            workload: "chan_mpmc4x4",
-            sizes: (10_000_000, 1_000_000),
-            contenders: &[GAGGLE, GO, KANAL],
-            ..CHANNEL
-        },
-        axis: Axis::Procs,
-        loads: PROCS,
-        quick_max: 16,
-    },
-    Sweep {
-        name: "blocking_by_procs",
-        case: Case {
-            workload: "blocking",
-            metrics: &["ms", "late_p99_us"],
-            contenders: &[GAGGLE, GO, TOKIO],
-            ..LATE
-        },
-        axis: Axis::Procs,
-        loads: PROCS,
-        quick_max: 16,
+    Case {
+        procs: &[0, 1, 2],
+        contenders: &[GAGGLE, GO, TOKIO],
+        ..TCP
     },
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::curves::SWEEPS;
 
     #[test]
     fn every_case_begins_with_ours_and_compares_what_is_known() {
         let swept = SWEEPS.iter().map(|sweep| &sweep.case);
-        for case in CASES.iter().chain(swept) {
+        for case in CASES.iter().chain(QUOTAS).chain(swept) {
             assert_eq!(case.contenders[0].peer, Peer::Gaggle, "{}", case.workload);
             assert_eq!(case.contenders[0].label, "gaggle", "{}", case.workload);
             assert!(case.contenders.len() > 1, "{}", case.workload);
@@ -561,9 +544,10 @@ mod tests {
     }
 
     #[test]
-    fn quick_is_never_larger() {
+    fn a_smaller_scale_is_never_larger() {
         for case in CASES {
-            assert!(case.sizes.1 <= case.sizes.0, "{}", case.workload);
+            let [whole, standard, quick] = case.sizes;
+            assert!(quick <= standard && standard <= whole, "{}", case.workload);
         }
     }
 }

@@ -1,36 +1,61 @@
 //! Measuring one contender once: a program of its own, or a server and what loads it.
 
-use crate::cases::{Contender, Kind};
+use crate::cases::{Contender, Kind, Scale};
 use crate::child::{Interruption, Stopped, output, serve};
 use crate::machine;
 use crate::points::Point;
+use crate::programs::Programs;
+use crate::quota::Group;
 use serde_json::{Map, Value};
 use std::env;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// No run takes longer, even of a million threads.
 const RUN_MAX: Duration = Duration::from_secs(300);
 /// How often a program is started in one repetition of `startup`.
 const STARTS: usize = 10;
+/// How long a server is left alone after its first answer, before its memory is read.
+const IDLE: Duration = Duration::from_millis(200);
+/// What glibc consists of, as far as programs name it, and what the kernel and its linker add.
+const OF_LIBC: [&str; 6] = [
+    "libc.",
+    "libm.",
+    "libpthread.",
+    "libdl.",
+    "librt.",
+    "ld-linux",
+];
 
 /// The contender's line, with what was measured from outside.
 pub fn measure(
     point: &Point,
     contender: &Contender,
-    program: &Path,
+    programs: &Programs,
     interruption: &Interruption,
 ) -> Result<Map<String, Value>, Stopped> {
     let arguments = point.arguments(contender);
+    let program = match point.case.kind {
+        Kind::Hello => programs.hello(contender.peer),
+        _ => programs.path(contender.peer),
+    };
+    let program = program.ok_or_else(|| Stopped::Failed("it was not built".to_owned()))?;
     match point.case.kind {
+        Kind::Program if point.under_quota => {
+            let group = Group::of_half_the_machine()?;
+            let mut command = group.command(program);
+            parsed(&output(command.args(arguments), RUN_MAX, interruption)?)
+        }
         Kind::Program => {
             let mut command = Command::new(program);
             parsed(&output(command.args(arguments), RUN_MAX, interruption)?)
         }
         Kind::Startup => start_up(program, &arguments, interruption),
+        Kind::Hello => start_hello(contender, program, interruption),
         Kind::Http => with_server(point, contender, program, interruption, load_by_wrk),
         Kind::Echo => with_server(point, contender, program, interruption, load_by_netload),
     }
@@ -55,9 +80,60 @@ fn start_up(
         times.push(begin.elapsed().as_secs_f64() * 1e3);
         line = parsed(&text)?;
     }
+    put_times(&mut line, times);
+    put_file(&mut line, program, interruption)?;
+    Ok(line)
+}
+
+/// The median of several starts of a server up to its first answer, its memory at rest, and its file.
+fn start_hello(
+    contender: &Contender,
+    program: &Path,
+    interruption: &Interruption,
+) -> Result<Map<String, Value>, Stopped> {
+    let mut line = Map::new();
+    line.insert("peer".to_owned(), contender.peer.name().into());
+    line.insert("workload".to_owned(), "hello".into());
+    line.insert("variant".to_owned(), contender.variant.into());
+    let (mut times, mut resident) = (Vec::new(), Vec::new());
+    for _ in 0..STARTS / 2 {
+        let begin = Instant::now();
+        let (running, address) = serve(&mut Command::new(program), interruption)?;
+        check_hello(&address)?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+        thread::sleep(IDLE);
+        resident.extend(machine::rss_of(running.id()));
+    }
+    put_times(&mut line, times);
+    resident.sort_unstable();
+    if let Some(middle) = resident.get(resident.len() / 2) {
+        line.insert("rss_bytes".to_owned(), (*middle).into());
+    }
+    put_file(&mut line, program, interruption)?;
+    Ok(line)
+}
+
+fn put_times(line: &mut Map<String, Value>, mut times: Vec<f64>) {
     times.sort_by(f64::total_cmp);
-    line.insert("ms".to_owned(), times[STARTS / 2].into());
+    line.insert("ms".to_owned(), times[times.len() / 2].into());
     line.insert("ms_min".to_owned(), times[0].into());
+}
+
+/// How large a program is without its symbols, and which libraries it asks for.
+fn put_file(
+    line: &mut Map<String, Value>,
+    program: &Path,
+    interruption: &Interruption,
+) -> Result<(), Stopped> {
+    let mut readelf = Command::new("readelf");
+    if let Ok(text) = output(readelf.arg("-d").arg(program), RUN_MAX, interruption) {
+        let needed = needed(&text);
+        let others = needed
+            .iter()
+            .filter(|name| !OF_LIBC.iter().any(|begin| name.starts_with(begin)));
+        line.insert("other_libraries".to_owned(), others.count().into());
+        line.insert("needs".to_owned(), needed.join(" ").into());
+    }
     let stripped = env::temp_dir().join(format!("gaggle-bench-{}", std::process::id()));
     let mut strip = Command::new("strip");
     strip.arg("-o").arg(&stripped).arg(program);
@@ -67,7 +143,15 @@ fn start_up(
         std::fs::remove_file(&stripped)?;
         line.insert("binary_bytes".to_owned(), bytes.into());
     }
-    Ok(line)
+    Ok(())
+}
+
+/// The names of the libraries in what `readelf -d` says.
+fn needed(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0))
+        .collect()
 }
 
 /// `program` on one core of its own, if there is more than one; else as it is.
@@ -85,7 +169,7 @@ struct Server<'a> {
     process: u32,
     address: &'a str,
     connections: u64,
-    quick: bool,
+    scale: Scale,
     interruption: &'a Interruption,
 }
 
@@ -102,7 +186,7 @@ fn with_server(
         process: running.id(),
         address: &address,
         connections: point.tasks.unwrap_or(64),
-        quick: point.quick,
+        scale: point.scale,
         interruption,
     };
     let before = machine::cpu_time_of(server.process);
@@ -128,7 +212,9 @@ fn with_server(
 /// wrk with one thread on the other core.
 fn load_by_wrk(server: &Server) -> Result<Map<String, Value>, Stopped> {
     check_hello(server.address)?;
-    let seconds = if server.quick { 2 } else { 10 };
+    // To make ten thousand connections takes a part of a second.
+    let short = if server.connections < 10_000 { 2 } else { 3 };
+    let seconds = server.scale.of([10, short, 2]);
     let mut command = on_core(1, Path::new("wrk"));
     command
         .args(["--threads", "1", "--latency", "--timeout", "10s"])
@@ -210,7 +296,7 @@ fn microseconds(text: &str) -> Option<f64> {
 
 /// Our own client on the other core.
 fn load_by_netload(server: &Server) -> Result<Map<String, Value>, Stopped> {
-    let seconds = if server.quick { 2 } else { 5 };
+    let seconds = server.scale.of([5, 2, 2]);
     let mut command = on_core(1, &env::current_exe()?);
     command
         .args(["netload", server.address])
@@ -239,6 +325,16 @@ mod tests {
 Requests/sec: 187050.31
 Transfer/sec:     23.19MB
 ";
+
+    #[test]
+    fn needed_libraries_are_found() {
+        let text = "
+ 0x0000000000000001 (NEEDED)             Shared library: [libgcc_s.so.1]
+ 0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]
+ 0x000000000000000c (INIT)               0x1000
+";
+        assert_eq!(needed(text), ["libgcc_s.so.1", "libc.so.6"]);
+    }
 
     #[test]
     fn what_wrk_says_is_read() {

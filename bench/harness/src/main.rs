@@ -11,6 +11,7 @@
 
 mod cases;
 mod child;
+mod curves;
 mod loads;
 mod machine;
 mod netload;
@@ -18,6 +19,7 @@ mod options;
 mod plots;
 mod points;
 mod programs;
+mod quota;
 mod results;
 mod table;
 
@@ -71,7 +73,7 @@ fn list() {
     let mut names: Vec<_> = cases::CASES.iter().map(|case| case.workload).collect();
     names.dedup();
     println!("workloads: {}", names.join(" "));
-    let names: Vec<_> = cases::SWEEPS.iter().map(|sweep| sweep.name).collect();
+    let names: Vec<_> = curves::SWEEPS.iter().map(|sweep| sweep.name).collect();
     println!("curves (--sweep): {}", names.join(" "));
 }
 
@@ -182,7 +184,7 @@ impl<'a> Run<'a> {
             .case
             .contenders
             .iter()
-            .filter_map(|contender| Some((contender, self.programs.path(contender.peer)?)))
+            .filter(|contender| self.programs.path(contender.peer).is_some())
             .collect();
         let mut lines = Vec::new();
         for round in results::WARM_UP..=self.options.repetitions {
@@ -190,10 +192,10 @@ impl<'a> Run<'a> {
                 contenders.rotate_left(1);
             }
             let mut gone = Vec::new();
-            for (index, (contender, program)) in contenders.iter().enumerate() {
+            for (index, contender) in contenders.iter().enumerate() {
                 let (load, own) = (Load::now(), child::own_cpu_time());
                 let begin = Instant::now();
-                match loads::measure(point, contender, program, &self.interruption) {
+                match loads::measure(point, contender, &self.programs, &self.interruption) {
                     Ok(report) => {
                         let mut line = self.line(point, contender.label, round);
                         let foreign = foreign_share(&load, own, begin);
@@ -238,7 +240,7 @@ impl<'a> Run<'a> {
         }
         put("contender", label.into());
         put("round", round.into());
-        put("quick", point.quick.into());
+        put("scale", point.scale.name().into());
         put("metrics", point.case.metrics.to_vec().into());
         line
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::cases::{CASES, Peer, SWEEPS};
+use crate::cases::{CASES, Peer, QUOTAS, Scale};
+use crate::curves::SWEEPS;
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,8 +15,12 @@ Usage: cargo xtask bench [WORKLOAD]... [OPTIONS]
   WORKLOAD           only these (default: all; `--list` prints them)
   --peer NAME        beside gaggle, only this peer: go, tokio, may or threads; may be given again
   --repetitions N    how often each is measured after one warm-up: at least 5 (default: 5)
-  --quick            small sizes: seconds for each workload instead of minutes
+  --quick            small sizes: a few seconds for each workload instead of minutes
+  --standard         sizes in between: the table and the curves in 25 minutes on two processors
   --sweep            the curves instead of the table: cost against tasks, connections, processors
+  --quota            instead: a few workloads under a quota of half the machine's processor time; needs
+                     the right to make a control group
+  --all              the table, then the quota, then the curves
   --out DIR          where the figures go (default: bench/results/<date>)
   --redraw           measures nothing; writes the table and the plots of --out again
   --json             prints the comparison as lines of JSON instead of the Markdown table
@@ -44,9 +49,13 @@ pub struct Options {
     pub peers: Vec<Peer>,
     /// How often each is measured.
     pub repetitions: u64,
-    /// Small sizes.
-    pub quick: bool,
-    /// Curves instead of the table.
+    /// How large the workloads are.
+    pub scale: Scale,
+    /// The table.
+    pub table: bool,
+    /// The runs under a quota.
+    pub quota: bool,
+    /// The curves.
     pub sweep: bool,
     /// Where the figures go.
     pub out: Option<PathBuf>,
@@ -68,6 +77,11 @@ pub enum Request {
 }
 
 impl Options {
+    /// Leaves the table out.
+    fn only(&mut self, quota: bool, sweep: bool) {
+        (self.table, self.quota, self.sweep) = (false, quota, sweep);
+    }
+
     /// Whether this workload or curve is asked for.
     pub fn wants(&self, name: &str) -> bool {
         self.workloads.is_empty() || self.workloads.iter().any(|wanted| wanted == name)
@@ -88,7 +102,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         workloads: Vec::new(),
         peers: Vec::new(),
         repetitions: REPETITIONS_MIN,
-        quick: false,
+        scale: Scale::Whole,
+        table: true,
+        quota: false,
         sweep: false,
         out: None,
         redraw: false,
@@ -100,8 +116,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
         match argument {
             Long("help") | Short('h') => return Ok(Request::Help),
             Long("list") => return Ok(Request::List),
-            Long("quick") => options.quick = true,
-            Long("sweep") => options.sweep = true,
+            Long("quick") => options.scale = Scale::Quick,
+            Long("standard") => options.scale = Scale::Standard,
+            Long("sweep") => options.only(false, true),
+            Long("quota") => options.only(true, false),
+            Long("all") => (options.table, options.quota, options.sweep) = (true, true, true),
             Long("redraw") => options.redraw = true,
             Long("json") => options.json = true,
             Long("out") => options.out = Some(parser.value().map_err(wrong)?.into()),
@@ -136,7 +155,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, S
 }
 
 fn is_known(name: &str) -> bool {
-    CASES.iter().any(|case| case.workload == name) || SWEEPS.iter().any(|sweep| sweep.name == name)
+    let mut cases = CASES.iter().chain(QUOTAS);
+    cases.any(|case| case.workload == name) || SWEEPS.iter().any(|sweep| sweep.name == name)
 }
 
 #[cfg(test)]
@@ -152,7 +172,8 @@ mod tests {
         let Ok(Request::Run(options)) = parsed("pingpong select --peer go --quick") else {
             panic!("it is right");
         };
-        assert_eq!(options.repetitions, 5);
+        assert_eq!((options.repetitions, options.scale), (5, Scale::Quick));
+        assert!(options.table && !options.sweep && !options.quota);
         assert_eq!(options.workloads, ["pingpong", "select"]);
         assert!(options.wants_peer(Peer::Gaggle) && options.wants_peer(Peer::Go));
         assert!(!options.wants_peer(Peer::Tokio) && !options.wants("fib"));
@@ -160,6 +181,21 @@ mod tests {
         assert!(
             matches!(parsed("--repetitions 9"), Ok(Request::Run(options)) if options.repetitions == 9)
         );
+    }
+
+    #[test]
+    fn curves_and_quota_replace_the_table_unless_all_is_asked_for() {
+        for (line, expected) in [
+            ("--sweep", (false, false, true)),
+            ("--quota --standard", (false, true, false)),
+            ("--all", (true, true, true)),
+        ] {
+            let Ok(Request::Run(options)) = parsed(line) else {
+                panic!("it is right");
+            };
+            let found = (options.table, options.quota, options.sweep);
+            assert_eq!(found, expected, "{line}");
+        }
     }
 
     #[test]

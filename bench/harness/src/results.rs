@@ -1,7 +1,7 @@
 //! The lines of `results.jsonl`, and what they say: a median and a spread for every row, contender and
 //! key, and the ratio to ours.
 
-use crate::cases::Metric;
+use crate::cases::{Metric, Scale};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -119,8 +119,8 @@ pub struct Row {
     pub sweep: Option<(String, f64)>,
     /// The keys that are compared.
     pub metrics: Vec<Metric>,
-    /// Whether the sizes were small.
-    pub quick: bool,
+    /// The scale, if the sizes were smaller than those that figures are quoted for.
+    pub smaller: Option<String>,
     /// The share of the processors' time that others used meanwhile.
     pub foreign: f64,
     /// The contenders, ours first.
@@ -200,6 +200,15 @@ impl Results {
     }
 }
 
+/// Lines of before the scales had names say whether they are quick.
+fn smaller(line: &Line) -> Option<String> {
+    let scale = match line.text_of("scale") {
+        "" if line.0.get("quick") == Some(&Value::Bool(true)) => "quick",
+        scale => scale,
+    };
+    (!["", Scale::Whole.name()].contains(&scale)).then(|| scale.to_owned())
+}
+
 fn row_of(line: &Line) -> Row {
     let keys = line.0.get("metrics").and_then(Value::as_array);
     let keys = keys.into_iter().flatten().filter_map(Value::as_str);
@@ -210,7 +219,7 @@ fn row_of(line: &Line) -> Row {
         sweep: (!sweep.is_empty())
             .then(|| (sweep.to_owned(), line.number_of("load").unwrap_or_default())),
         metrics: keys.filter_map(Metric::of).collect(),
-        quick: line.0.get("quick") == Some(&Value::Bool(true)),
+        smaller: smaller(line),
         ..Row::default()
     }
 }
@@ -310,7 +319,7 @@ mod tests {
         };
         assert_eq!(ratio, Some(expected));
         assert_eq!(row.first(&metric).map(|s| s.label.as_str()), Some("gaggle"));
-        assert!((row.foreign - 0.01).abs() < 1e-9 && row.quick);
+        assert!((row.foreign - 0.01).abs() < 1e-9 && row.smaller.as_deref() == Some("quick"));
     }
 
     #[test]

@@ -9,17 +9,23 @@ use std::fmt::Write;
 /// From this share on, a row says that others used the processors while it was measured.
 const FOREIGN_NOTED: f64 = 0.05;
 
+/// The plot of what ran under a quota.
+pub const QUOTA_GROUP: &str = "quota";
+
 /// The whole page.
 pub fn markdown(results: &Results, plots: &[String]) -> String {
     let mut page = String::from("# Gaggle beside its peers\n\n");
     head(&mut page, results);
-    summary(&mut page, results);
     for plot in plots {
         let name = plot.trim_end_matches(".svg").replace('_', " ");
         writeln!(page, "![{name}]({plot})").expect("a string takes everything");
     }
     let (rows, places): (Vec<_>, Vec<_>) = results.rows.iter().partition(|row| row.sweep.is_none());
+    let (under_quota, rows): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.group == QUOTA_GROUP);
     table(&mut page, "Table", &rows);
+    summary(&mut page, &rows);
+    table(&mut page, "Under a quota of half the machine", &under_quota);
     table(&mut page, "Curves", &places);
     page
 }
@@ -55,9 +61,14 @@ fn head(page: &mut String, results: &Results) {
         .collect();
     let versions: Vec<_> = versions.into_iter().collect();
     put(format_args!("Versions: {}.\n\n", versions.join(", ")));
-    if results.rows.iter().any(|row| row.quick) {
+    let smaller: BTreeSet<_> = results
+        .rows
+        .iter()
+        .filter_map(|row| row.smaller.as_deref())
+        .collect();
+    for scale in smaller {
         put(format_args!(
-            "**A quick run**: small sizes, so the figures are rougher than those of a whole one.\n\n"
+            "**A {scale} run**: smaller sizes, so the figures are rougher than those of a whole one.\n\n"
         ));
     }
     put(format_args!(
@@ -70,11 +81,10 @@ fn head(page: &mut String, results: &Results) {
 }
 
 /// In how many rows ours is first, and who is in the others.
-fn summary(page: &mut String, results: &Results) {
-    let compared: Vec<_> = results
-        .rows
+fn summary(page: &mut String, rows: &[&Row]) {
+    let compared: Vec<_> = rows
         .iter()
-        .filter(|row| row.sweep.is_none() && row.series.len() > 1)
+        .filter(|row| row.series.len() > 1)
         .filter_map(|row| {
             let metric = row.metrics.first()?;
             Some((row, metric, row.first(metric)?))
@@ -86,7 +96,7 @@ fn summary(page: &mut String, results: &Results) {
         .collect();
     let mut put = |text: std::fmt::Arguments| page.write_fmt(text).expect("a string takes it");
     put(format_args!(
-        "Ours is first in {} of {} rows by the row's first figure.",
+        "\n## Who is first\n\nOurs is first in {} of {} rows by the row's first figure.",
         compared.len() - behind.len(),
         compared.len()
     ));
@@ -218,7 +228,7 @@ pub fn json_lines(results: &Results) -> Vec<String> {
                 };
                 let ratio = ratio(row, series, metric);
                 let line = json!({
-                    "case": row.id, "key": metric.key, "unit": metric.unit, "quick": row.quick,
+                    "case": row.id, "key": metric.key, "unit": metric.unit, "scale": row.smaller.as_deref().unwrap_or("whole"),
                     "contender": series.label, "repetitions": series.repetitions(),
                     "median": spread.median, "min": spread.min, "max": spread.max,
                     "ours_is": ratio.map(|ratio| ratio.median),

@@ -52,13 +52,14 @@ var workloads = map[string]workload{
 	"rwmutex":      {10_000_000, 2, rwMutex},
 	"fib":          {32, 0, fib},
 	"nqueens":      {11, 0, nQueens},
-	"hogs":         {100, 2, hogs},
+	"hogs":         {100, 0, hogs},
 	"blocking":     {100, 2, blocking},
 	"timers_stop":  {1_000_000, 0, timersStop},
 	"timers_fire":  {1_000_000, 0, timersFire},
 	"http_hello":   {0, 1, httpHello},
 	"http_db":      {0, 1, httpDB},
 	"echo":         {0, 1, echo},
+	"tcp":          {100_000, 0, tcp},
 }
 
 // defaultVariant names what a workload does unless told otherwise.

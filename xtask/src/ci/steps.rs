@@ -96,6 +96,11 @@ static STEPS: &[Step] = &[
         "the bench workspace and the peers are clean, and its program runs",
         bench,
     ),
+    step(
+        "instructions",
+        "gaggle-core's primitives take no more instructions than kept in the tree",
+        instructions,
+    ),
 ];
 
 const fn step(
@@ -329,10 +334,20 @@ fn bench(root: &Path) -> Result<Plan, Failure> {
             15,
         ),
         Task::new("cargo xtask bench --help", 15),
+        // Each operation once.
+        Task::new(
+            &format!("cargo test {manifest} -p gaggle-bench --bench primitives -- --test"),
+            15,
+        ),
         Task::new(&format!("{program} spawn --n 20000 --procs 2"), 15),
         // A program that cannot do a workload says so with this status; peers are skipped by it.
         Task::new(&format!("{program} no-such-workload"), 5).must_exit_with(3),
     ])
+}
+
+/// Needs valgrind, which `.ci/run` installs.
+fn instructions(_: &Path) -> Result<Plan, Failure> {
+    run([Task::new("cargo xtask instructions --check", 10)])
 }
 
 /// A target folder beside the usual one, so that other compiler flags do not rebuild everything.

@@ -57,6 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // What runs the bench knows only programs; its peers know nothing of Gaggle, nor does what they share with it.
     ("gaggle-bench-harness", &[]),
+    // It counts the algorithms, which the facade hides.
+    ("gaggle-instructions", &["gaggle-core"]),
     ("peer-common", &[]),
     ("peer-may", &["peer-common"]),
     ("peer-threads", &["peer-common"]),

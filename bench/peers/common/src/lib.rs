@@ -8,6 +8,7 @@ mod figures;
 mod lateness;
 mod options;
 mod report;
+mod tcp;
 
 pub use compute::{Board, FIBONACCI_CUTOFF, fibonacci_expected, fibonacci_plain, queens_expected};
 pub use compute::{LOAD, RUNS, calibrate, hog, nanosleep_load};
@@ -15,6 +16,8 @@ pub use figures::{cpu_time, peak_rss_bytes, rss_bytes, threads};
 pub use lateness::{Lateness, Ticks};
 pub use options::{DEFAULT_VARIANT, Options};
 pub use report::{Report, milliseconds};
+pub use tcp::report as round_trips_report;
+pub use tcp::{MESSAGE, connections, round_trips, round_trips_each};
 
 use std::convert::Infallible;
 use std::io::{self, Read, Write};

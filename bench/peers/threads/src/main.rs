@@ -36,9 +36,10 @@ const WORKLOADS: &[Workload<Run>] = &[
     Workload::new("rwmutex", 10_000_000, 2, locks::rw_lock),
     Workload::new("fib", 32, 0, compute::fibonacci),
     Workload::new("nqueens", 11, 0, compute::queens),
-    Workload::new("hogs", 100, 2, latency::hogs),
+    Workload::new("hogs", 100, 0, latency::hogs),
     Workload::new("blocking", 100, 2, latency::blocking),
     Workload::new("echo", 0, 1, servers::echo),
+    Workload::new("tcp", 100_000, 0, servers::tcp),
 ];
 
 fn main() -> ExitCode {

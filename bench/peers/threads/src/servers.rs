@@ -16,6 +16,12 @@ pub fn echo(options: &Options) -> Option<Report> {
     }
 }
 
+/// N round trips within this process, among pairs of threads.
+pub fn tcp(options: &Options) -> Option<Report> {
+    options.default_only()?;
+    Some(peer_common::round_trips(options, |half| drop(spawn(half))))
+}
+
 fn echo_one(stream: TcpStream) -> io::Result<Infallible> {
     stream.set_nodelay(true)?;
     echo_back(stream)

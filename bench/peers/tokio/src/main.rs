@@ -39,13 +39,14 @@ const WORKLOADS: &[Workload<Run>] = &[
     Workload::new("rwmutex", 10_000_000, 2, locks::rw_lock),
     Workload::new("fib", 32, 0, compute::fibonacci),
     Workload::new("nqueens", 11, 0, compute::queens),
-    Workload::new("hogs", 100, 2, latency::hogs),
+    Workload::new("hogs", 100, 0, latency::hogs),
     Workload::new("blocking", 100, 2, latency::blocking),
     Workload::new("timers_stop", 1_000_000, 0, timers::stop),
     Workload::new("timers_fire", 1_000_000, 0, timers::fire),
     Workload::new("http_hello", 0, 1, servers::http_hello),
     Workload::new("http_db", 0, 1, servers::http_db),
     Workload::new("echo", 0, 1, servers::echo),
+    Workload::new("tcp", 100_000, 0, servers::tcp),
 ];
 
 fn main() -> ExitCode {

@@ -9,11 +9,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use peer_common::{ECHO_BYTES, HELLO, Options, Report, listen};
+use peer_common::{ECHO_BYTES, HELLO, MESSAGE, Options, Report, listen};
+use peer_common::{connections, round_trips_each, round_trips_report};
 use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -110,6 +111,56 @@ pub fn echo(options: Options) -> Option<Running> {
             tokio::spawn(echo_one(stream));
         }
     }))
+}
+
+/// N round trips within this process, among pairs of tasks.
+pub fn tcp(options: Options) -> Option<Running> {
+    options.default_only()?;
+    Some(Box::pin(async move {
+        let each = round_trips_each(&options);
+        let stream = |stream: std::net::TcpStream| {
+            stream.set_nonblocking(true).expect("a socket can be so");
+            TcpStream::from_std(stream).expect("the runtime has a driver")
+        };
+        let pairs: Vec<_> = connections(options.tasks)
+            .into_iter()
+            .map(|(client, server)| (stream(client), stream(server)))
+            .collect();
+        let begin = Instant::now();
+        let mut talks = Vec::with_capacity(pairs.len());
+        for (index, (client, server)) in pairs.into_iter().enumerate() {
+            // It ends with the end of the client's stream.
+            tokio::spawn(answer_messages(server));
+            talks.push(tokio::spawn(talk(client, index as u8, each)));
+        }
+        let mut times = Vec::with_capacity(talks.len());
+        for talk in talks {
+            let taken = talk.await.expect("no panic");
+            times.push(taken.expect("the other end answers"));
+        }
+        round_trips_report(&options, times, begin.elapsed())
+    }))
+}
+
+async fn answer_messages(mut stream: TcpStream) -> io::Result<Infallible> {
+    let mut buffer = [0; MESSAGE];
+    loop {
+        stream.read_exact(&mut buffer).await?;
+        stream.write_all(&buffer).await?;
+    }
+}
+
+async fn talk(mut stream: TcpStream, byte: u8, count: u64) -> io::Result<Vec<Duration>> {
+    let mut taken = Vec::with_capacity(count as usize);
+    let mut buffer = [0; MESSAGE];
+    for _ in 0..count {
+        let begin = Instant::now();
+        stream.write_all(&[byte; MESSAGE]).await?;
+        stream.read_exact(&mut buffer).await?;
+        taken.push(begin.elapsed());
+        assert_eq!(buffer, [byte; MESSAGE], "what was sent comes back");
+    }
+    Ok(taken)
 }
 
 async fn echo_one(mut stream: TcpStream) -> io::Result<Infallible> {
