@@ -102,7 +102,7 @@ pub fn await_port(port: u16, daemon: &mut Daemon, log: &Path) -> io::Result<()> 
 }
 
 /// Who PostgreSQL is to run as, if not as ourselves: its user and group.
-fn user_for_postgres() -> io::Result<Option<(u32, u32)>> {
+pub fn user_for_postgres() -> io::Result<Option<(u32, u32)>> {
     let number = |arguments: &[&str]| -> io::Result<u32> {
         let output = Command::new("id").args(arguments).output()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_string();

@@ -106,8 +106,15 @@ impl PoolBuilder {
     ///
     /// A database in memory has one connection, which is kept: it would be gone with it.
     ///
+    /// With the feature `tls`, connections to PostgreSQL over TCP are encrypted when the server can
+    /// (`sslmode=prefer`, unless the URL says otherwise), and must be with `sslmode=require`, `verify-ca` or
+    /// `verify-full`. In every mode a server that encrypts must show a certificate for its host's name,
+    /// signed by one of Mozilla's roots or of those in the PEM file that `sslrootcert=path` names;
+    /// `sslmode=disable` never encrypts.
+    ///
     /// # Errors
-    /// When `url` is neither, or asks for what is not there (TLS without the feature `tls`).
+    /// When `url` is neither, or asks for what is not there (TLS without the feature `tls`, a file of root
+    /// certificates that cannot be read, which this does at once).
     ///
     /// # Examples
     /// ```

@@ -173,10 +173,11 @@ fn deny(_: &Path) -> Result<Plan, Failure> {
 }
 
 fn clippy(_: &Path) -> Result<Plan, Failure> {
-    // The server of HTTP/1.1 alone is what most link; the workspace's tests have all features on.
+    // What most link, without features; the workspace's tests have all of them on.
     run([
         Task::new("cargo clippy --workspace --all-targets -- -D warnings", 15),
         Task::new("cargo clippy -p gaggle-http -- -D warnings", 10),
+        Task::new("cargo clippy -p gaggle-sql -- -D warnings", 10),
     ])
 }
 

@@ -5,6 +5,7 @@
 //! - N2: a connection on which that failed, or that did not end its statement in time, is broken.
 
 mod drive;
+mod tls;
 mod values;
 mod wire;
 
@@ -21,6 +22,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tls::{Tls, TlsStream, take_roots, tls};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{CancelToken, Client, Config, Statement};
@@ -38,52 +40,30 @@ const STALE: [&str; 2] = ["0A000", "26000"];
 #[derive(Clone)]
 pub(crate) struct Postgres {
     config: Arc<Config>,
+    /// The same without TLS: for Unix sockets, on which libpq and the server have none either.
+    plain: Arc<Config>,
     statements: usize,
     connect_timeout: Duration,
     tls: Tls,
 }
 
-#[cfg(feature = "tls")]
-type Tls = tokio_postgres_rustls::MakeRustlsConnect;
-#[cfg(not(feature = "tls"))]
-type Tls = tokio_postgres::NoTls;
-
-type TlsStream = <Tls as MakeTlsConnect<Link>>::Stream;
-
 type Wired = tokio_postgres::Connection<Link, TlsStream>;
-
-#[cfg(feature = "tls")]
-fn tls() -> Result<Tls, Error> {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let roots: rustls::RootCertStore = roots;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Connect(error.to_string()))?;
-    Ok(Tls::new(
-        config.with_root_certificates(roots).with_no_client_auth(),
-    ))
-}
-
-#[cfg(not(feature = "tls"))]
-fn tls() -> Result<Tls, Error> {
-    Ok(tokio_postgres::NoTls)
-}
 
 impl Postgres {
     pub(crate) fn at(url: &str, builder: &PoolBuilder) -> Result<Postgres, Error> {
+        let (url, roots) = take_roots(url)?;
         let config: Config = url
             .parse()
-            .map_err(|error| Error::Usage(format!("{}: {error}", "the URL of a database")))?;
-        if config.get_ssl_mode() == SslMode::Require && !cfg!(feature = "tls") {
-            let what = "the URL asks for TLS, which gaggle-sql's feature `tls` adds";
-            return Err(Error::Usage(what.to_string()));
-        }
+            .map_err(|error| Error::Usage(format!("the URL of a database: {error}")))?;
+        let tls = tls(config.get_ssl_mode(), roots)?;
+        let mut plain = config.clone();
+        plain.ssl_mode(SslMode::Disable);
         Ok(Postgres {
             config: Arc::new(config),
+            plain: Arc::new(plain),
             statements: builder.statements,
             connect_timeout: builder.connect_timeout,
-            tls: tls()?,
+            tls,
         })
     }
 
@@ -154,7 +134,11 @@ impl Connector for Postgres {
         let tls = self.tls_for(&host)?;
         wire.socket()
             .limit_reads(until.saturating_duration_since(Instant::now()));
-        let begin = self.config.connect_raw(Link(Arc::clone(&wire)), tls);
+        let config = match wire.socket() {
+            Socket::Tcp(_) => &self.config,
+            Socket::Unix(_) => &self.plain,
+        };
+        let begin = config.connect_raw(Link(Arc::clone(&wire)), tls);
         let abort = {
             let wire = Arc::clone(&wire);
             move |_: Call| wire.socket().shut()
