@@ -37,6 +37,7 @@ mod join;
 mod metrics;
 #[cfg(unix)]
 pub mod net;
+mod os_thread;
 mod panics;
 mod parker;
 pub mod pipeline;
@@ -57,5 +58,6 @@ pub use builder::{Builder, go};
 pub use gaggle_macros::{main, test};
 pub use goroutine::{Goroutine, current, id, park, park_timeout, yield_now};
 pub use join::{JoinHandle, Joined};
+pub use os_thread::{OsThreadLock, lock_os_thread};
 pub use run::run;
 pub use scope::{Scope, ScopedJoinHandle, scope, scope_with_limit};

@@ -1,11 +1,17 @@
-//! Readiness of descriptors, for who bridges futures or has to know that a peer has gone.
+//! Serving a listener, and readiness of descriptors: for who bridges futures or has to know that a peer has
+//! gone.
 //!
-//! Blocking code needs nothing of this: on a goroutine std's sockets simply block. [`on_hangup`] calls a
-//! function when the other side goes away, while somebody is busy with something else and reads nothing;
-//! [`Readiness`] lets a future wait for a socket.
+//! Blocking code needs nothing of the latter: on a goroutine std's sockets simply block. [`serve`] calls a
+//! function for each connection that a listener of std accepts. [`on_hangup`] calls one when the other side
+//! goes away, while somebody is busy with something else and reads nothing; [`Readiness`] lets a future wait
+//! for a socket.
 //!
-//! Works on Linux with glibc on x86-64, on both backends; elsewhere what needs it answers
+//! Readiness works on Linux with glibc on x86-64, on both backends; elsewhere what needs it answers
 //! [`Unsupported`](io::ErrorKind::Unsupported).
+
+mod serve;
+
+pub use serve::{Listener, serve};
 
 use crate::backend::{self, AnyWatch, Backend, backend};
 use crate::builder::entry_for_later;

@@ -224,6 +224,8 @@ pub fn suspensions() -> u64 {
 /// On the threads backend, and on OS threads that are no goroutine, it does nothing: there it is so
 /// anyway.
 ///
+/// [`gaggle::lock_os_thread`](crate::lock_os_thread()) does the same for as long as a value lives.
+///
 /// Source: Go's `runtime.LockOSThread`.
 ///
 /// # Examples

@@ -118,6 +118,40 @@ fn locks_are_counted() {
 }
 
 #[test]
+fn a_guard_counts_as_one_lock_and_ends_with_its_drop_or_a_panic() {
+    let name = "a_guard_counts_as_one_lock_and_ends_with_its_drop_or_a_panic";
+    with_processors(name, "3", || {
+        let stays = |thread: &Path| {
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_micros(20));
+                assert_eq!(os_thread(), thread);
+            }
+        };
+        let bound = gaggle::go(move || {
+            let outer = gaggle::lock_os_thread();
+            let mine = os_thread();
+            let inner = gaggle::lock_os_thread();
+            stays(&mine);
+            drop(outer);
+            stays(&mine);
+            let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _third = gaggle::lock_os_thread();
+                std::panic::resume_unwind(Box::new(()));
+            }));
+            assert!(unwound.is_err());
+            stays(&mine);
+            drop(inner);
+            mine
+        });
+        let thread = bound.join().expect("it does not panic");
+        if gaggle::runtime::backend_name() == "green" {
+            // It was unlocked at its end, so its OS thread goes on to serve others.
+            assert!(Path::new("/proc").join(thread).exists());
+        }
+    });
+}
+
+#[test]
 fn bound_goroutines_talk_to_each_other_on_one_processor() {
     let name = "bound_goroutines_talk_to_each_other_on_one_processor";
     with_processors(name, "1", || {
