@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     stop.cancel();
     server.join().expect("no panic")?;
-    let figures = pool.statistics();
+    let figures = pool.stats();
     assert_eq!(figures.in_use, 0, "{figures:?}");
     println!(
         "{} users added, {} refused as known, by {CLIENTS} clients on {} connections to {}",

@@ -26,7 +26,17 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "chrono", feature = "time"))]
+mod calendar;
 mod connection;
+#[cfg(any(
+    feature = "chrono",
+    feature = "rust_decimal",
+    feature = "serde_json",
+    feature = "time",
+    feature = "uuid"
+))]
+mod convert;
 mod error;
 mod pool;
 mod postgres;

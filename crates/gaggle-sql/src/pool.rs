@@ -119,7 +119,7 @@ impl PoolBuilder {
     /// # Examples
     /// ```
     /// let pool = gaggle_sql::Pool::builder().max_open(4).open("postgres://goose@localhost/pond")?;
-    /// assert_eq!(pool.statistics().open, 0);
+    /// assert_eq!(pool.stats().open, 0);
     /// # Ok::<(), gaggle_sql::Error>(())
     /// ```
     pub fn open(mut self, url: &str) -> Result<Pool, Error> {
@@ -269,7 +269,7 @@ impl Pool {
     }
 
     /// The figures, now.
-    pub fn statistics(&self) -> Statistics {
+    pub fn stats(&self) -> Statistics {
         self.shared.lock().figures()
     }
 
@@ -313,7 +313,7 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pool").field(&self.statistics()).finish()
+        f.debug_tuple("Pool").field(&self.stats()).finish()
     }
 }
 

@@ -202,8 +202,15 @@ fn bind(statement: &mut Statement<'_>, parameters: &[Value]) -> Result<(), Faile
             Some(Value::Bool(value)) => statement.raw_bind_parameter(place, value)?,
             Some(Value::Integer(value)) => statement.raw_bind_parameter(place, value)?,
             Some(Value::Real(value)) => statement.raw_bind_parameter(place, value)?,
-            Some(Value::Text(value)) => statement.raw_bind_parameter(place, value)?,
+            Some(Value::Text(value) | Value::Decimal(value)) => {
+                statement.raw_bind_parameter(place, value)?
+            }
             Some(Value::Bytes(value)) => statement.raw_bind_parameter(place, value)?,
+            Some(Value::List(_)) => {
+                return Err(Failed::Usage(format!(
+                    "the parameter {number} is a list, and SQLite has none"
+                )));
+            }
         }
     }
     if greatest < parameters.len() {

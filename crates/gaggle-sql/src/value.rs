@@ -4,10 +4,17 @@ use crate::error::Error;
 
 /// A value of a parameter or of a column.
 ///
-/// A [`Value::Text`] given to PostgreSQL where it expects another type (a date, a UUID, JSON, a number of
-/// any precision) is read as that type's text. Columns of types that are none of these are errors; cast
-/// them in the statement (`SELECT price::text`).
+/// Dates, times, intervals, UUIDs, JSON and network addresses are [`Value::Text`] both ways: PostgreSQL reads
+/// the text it is given as the type that it expects, and its columns are written as text that it would read
+/// again as the same value: `2026-11-21`, `2026-11-21T10:20:30.5` (`timestamp`), `2026-11-21T10:20:30.5Z`
+/// (`timestamptz`, in UTC), `P1DT2H` (`interval`). SQLite keeps such things as text anyway. With this crate's
+/// features `chrono`, `time`, `uuid`, `serde_json` and `rust_decimal` the types of those crates are parameters
+/// and columns on either database.
+///
+/// Columns of types that are none of these (ranges, composites, geometry, ...) are errors; cast them in the
+/// statement (`SELECT area::text`).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Value {
     /// NULL.
     Null,
@@ -17,10 +24,29 @@ pub enum Value {
     Integer(i64),
     /// A number with a fraction.
     Real(f64),
+    /// A number of any precision, by its decimal digits: PostgreSQL's `numeric`, which is also what it sums
+    /// `bigint` to. SQLite is given the digits as a text.
+    Decimal(String),
     /// A text.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// An array of PostgreSQL, with lists in it where it has several dimensions. SQLite has none.
+    List(Vec<Value>),
+}
+
+impl Value {
+    /// A list, of whatever can be made into values.
+    ///
+    /// # Examples
+    /// ```
+    /// use gaggle_sql::Value;
+    /// let list = Value::list(["a", "b"]);
+    /// assert_eq!(list, Value::List(vec!["a".into(), "b".into()]));
+    /// ```
+    pub fn list<T: Into<Value>>(values: impl IntoIterator<Item = T>) -> Value {
+        Value::List(values.into_iter().map(Into::into).collect())
+    }
 }
 
 /// The parameters of a statement: an array of [`Value`]s from whatever can be made into one.
@@ -81,14 +107,16 @@ pub trait FromValue: Sized {
     fn from_value(value: &Value) -> Result<Self, Error>;
 }
 
-fn mismatch<T>(value: &Value, wanted: &str) -> Result<T, Error> {
+pub(crate) fn mismatch<T>(value: &Value, wanted: &str) -> Result<T, Error> {
     let kind = match value {
         Value::Null => "NULL",
         Value::Bool(_) => "a truth",
         Value::Integer(_) => "a whole number",
         Value::Real(_) => "a number with a fraction",
+        Value::Decimal(_) => "a number in digits",
         Value::Text(_) => "a text",
         Value::Bytes(_) => "bytes",
+        Value::List(_) => "a list",
     };
     Err(Error::Usage(format!("{kind} was read as {wanted}")))
 }
@@ -114,6 +142,11 @@ impl FromValue for f64 {
     fn from_value(value: &Value) -> Result<Self, Error> {
         match value {
             Value::Real(value) => Ok(*value),
+            // To the nearest that there is.
+            Value::Decimal(digits) => match digits.parse() {
+                Ok(value) => Ok(value),
+                Err(_) => mismatch(value, "a number with a fraction"),
+            },
             other => mismatch(other, "a number with a fraction"),
         }
     }
@@ -122,7 +155,7 @@ impl FromValue for f64 {
 impl FromValue for String {
     fn from_value(value: &Value) -> Result<Self, Error> {
         match value {
-            Value::Text(value) => Ok(value.clone()),
+            Value::Text(value) | Value::Decimal(value) => Ok(value.clone()),
             other => mismatch(other, "a text"),
         }
     }
@@ -137,6 +170,15 @@ impl FromValue for Vec<u8> {
     }
 }
 
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: &Value) -> Result<Self, Error> {
+        match value {
+            Value::List(values) => values.iter().map(T::from_value).collect(),
+            other => mismatch(other, "a list"),
+        }
+    }
+}
+
 impl<T: FromValue> FromValue for Option<T> {
     fn from_value(value: &Value) -> Result<Self, Error> {
         match value {
@@ -146,6 +188,13 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
+/// A whole number from digits, if nothing but zeros stands behind the point.
+fn whole_of<T: std::str::FromStr>(digits: &str) -> Option<T> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_whole = fraction.bytes().all(|digit| digit == b'0');
+    whole.parse().ok().filter(|_| is_whole)
+}
+
 macro_rules! whole {
     ($($number:ty)*) => {$(
         impl FromValue for $number {
@@ -153,6 +202,9 @@ macro_rules! whole {
                 match value {
                     Value::Integer(number) => <$number>::try_from(*number).map_err(|_| {
                         Error::Usage(format!("{number} does not fit into {}", stringify!($number)))
+                    }),
+                    Value::Decimal(digits) => whole_of(digits).ok_or_else(|| {
+                        Error::Usage(format!("{digits} does not fit into {}", stringify!($number)))
                     }),
                     other => mismatch(other, stringify!($number)),
                 }
@@ -176,5 +228,17 @@ mod tests {
         assert_eq!(error.to_string(), "a whole number was read as a text");
         assert_eq!(Option::<i64>::from_value(&Value::Null).unwrap(), None);
         assert!(i64::from_value(&Value::Null).is_err());
+        let digits = |text: &str| Value::Decimal(text.to_string());
+        assert_eq!(i64::from_value(&digits("-7.00")).unwrap(), -7);
+        assert_eq!(f64::from_value(&digits("7.25")).unwrap(), 7.25);
+        let error = i64::from_value(&digits("7.01")).unwrap_err();
+        assert_eq!(error.to_string(), "7.01 does not fit into i64");
+        let list = Value::list([Some(1), None]);
+        assert_eq!(
+            Vec::<Option<i64>>::from_value(&list).unwrap(),
+            [Some(1), None]
+        );
+        assert!(Vec::<i64>::from_value(&list).is_err());
+        assert!(Vec::<u8>::from_value(&list).is_err());
     }
 }

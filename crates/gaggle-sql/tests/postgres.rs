@@ -65,14 +65,12 @@ fn values_of_each_kind_go_there_and_back() {
         matches!(&error, Error::Usage(what) if what.contains("does not fit")),
         "{error}"
     );
-    let error = pool.query(&context, "SELECT now()", &[]).unwrap_err();
-    assert!(error.to_string().contains("cast"), "{error}");
     let error = pool.query(&context, "SELECT $1::text", &[]).unwrap_err();
     assert!(error.to_string().contains("takes 1"), "{error}");
     let error = pool.query(&context, "SELEC 1", &[]).unwrap_err();
     assert_eq!(error.code(), Some("42601"));
     assert_eq!(
-        pool.statistics().closed_broken,
+        pool.stats().closed_broken,
         0,
         "none of it broke the connection"
     );
@@ -107,7 +105,7 @@ fn a_context_that_ends_aborts_its_query_at_once_and_leaves_the_connection_usable
     assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     let after = own_pid(&mut pool.get(&background()).expect("a connection"));
     assert_eq!(before, after, "the connection was kept");
-    assert_eq!(pool.statistics().closed_broken, 0);
+    assert_eq!(pool.stats().closed_broken, 0);
 }
 
 #[gaggle::test]
@@ -187,7 +185,7 @@ fn ten_thousand_goroutines_share_twenty_connections() {
             let (pool, most) = (&pool, &most);
             scope.go(move || {
                 let row = pool.query_one(&background(), "SELECT $1::int8 + 1", &params![number]);
-                most.fetch_max(pool.statistics().open, Ordering::Relaxed);
+                most.fetch_max(pool.stats().open, Ordering::Relaxed);
                 assert_eq!(
                     row.expect("a row").get::<i64>(0).expect("a number"),
                     number + 1
@@ -195,7 +193,7 @@ fn ten_thousand_goroutines_share_twenty_connections() {
             });
         }
     });
-    let figures = pool.statistics();
+    let figures = pool.stats();
     assert_eq!((figures.in_use, figures.waiting), (0, 0));
     assert!(figures.open <= 20 && most.into_inner() <= 20, "{figures:?}");
     assert!(
@@ -288,7 +286,7 @@ fn transactions_and_savepoints_are_undone_unless_committed() {
         .map(|row| row.get(0).expect("a number"))
         .collect();
     assert_eq!(kept, [1, 2]);
-    assert_eq!(pool.statistics().in_use, 0);
+    assert_eq!(pool.stats().in_use, 0);
 }
 
 /// Runs small statements until told to end; counts what came of them, and panics at an error that is none
@@ -331,7 +329,7 @@ fn a_restarted_server_is_found_again_and_nothing_leaks() {
             Instant::now() + Duration::from_secs(60),
         );
         while counter.load(Ordering::Relaxed) < from + 50 {
-            assert!(Instant::now() < deadline, "{:?}", pool.statistics());
+            assert!(Instant::now() < deadline, "{:?}", pool.stats());
             gaggle::time::sleep(Duration::from_millis(1));
         }
     };
@@ -348,7 +346,7 @@ fn a_restarted_server_is_found_again_and_nothing_leaks() {
         }
         ended.store(true, Ordering::Relaxed);
     });
-    let figures = pool.statistics();
+    let figures = pool.stats();
     assert_eq!((figures.in_use, figures.waiting), (0, 0), "{figures:?}");
     assert!(
         figures.open <= 10 && figures.closed_broken > 0,
@@ -372,5 +370,5 @@ fn a_server_that_is_not_there_is_a_clear_error() {
         matches!(error, Error::Connect(_)) && error.to_string().contains("refused"),
         "{error}"
     );
-    assert_eq!(pool.statistics().open, 0);
+    assert_eq!(pool.stats().open, 0);
 }

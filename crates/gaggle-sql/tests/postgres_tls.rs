@@ -195,7 +195,7 @@ fn a_query_over_tls_is_cancelled_and_its_connection_stays() {
         "goose".repeat(100_000)
     );
     assert!(is_encrypted(&pool));
-    let figures = pool.statistics();
+    let figures = pool.stats();
     assert_eq!((figures.open, figures.closed_broken), (1, 0), "{figures:?}");
 }
 
@@ -209,7 +209,7 @@ fn a_server_that_says_nothing_is_given_up() {
         .open(&url)
         .expect("a pool");
     assert!(matches!(pool.ping(&background()), Err(Error::Connect(_))));
-    assert_eq!(pool.statistics().open, 0);
+    assert_eq!(pool.stats().open, 0);
 }
 
 #[test]

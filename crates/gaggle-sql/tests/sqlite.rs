@@ -39,10 +39,7 @@ fn a_context_that_ends_interrupts_its_statement() {
             .expect("it is usable");
         assert_eq!(row.get::<i64>(0).expect("a number"), 7);
     }
-    assert_eq!(
-        (pool.statistics().open, pool.statistics().closed_broken),
-        (1, 0)
-    );
+    assert_eq!((pool.stats().open, pool.stats().closed_broken), (1, 0));
 }
 
 #[gaggle::test]
@@ -59,7 +56,7 @@ fn a_locked_file_is_waited_for_until_the_context_ends() {
     assert!(matches!(error, Error::Context(_)), "{error}");
     gaggle::scope(|scope| {
         let waiting = scope.go(|| pool.execute(&context, "INSERT INTO t VALUES (1)", &[]));
-        await_that("two in use", || pool.statistics().in_use == 2);
+        await_that("two in use", || pool.stats().in_use == 2);
         writer.rollback().expect("undone");
         assert_eq!(waiting.join().expect("no panic").expect("inserted"), 1);
     });
@@ -78,7 +75,7 @@ fn who_waits_is_served_in_the_order_they_came() {
                 order.lock().expect("no panic").push(number);
                 drop(connection);
             });
-            await_that("it waits", || pool.statistics().waiting == number + 1);
+            await_that("it waits", || pool.stats().waiting == number + 1);
         }
         drop(held);
     });
@@ -86,7 +83,7 @@ fn who_waits_is_served_in_the_order_they_came() {
         order.into_inner().expect("no panic"),
         (0..100).collect::<Vec<_>>()
     );
-    assert_eq!(pool.statistics().wait_count, 100);
+    assert_eq!(pool.stats().wait_count, 100);
 }
 
 #[gaggle::test]
@@ -109,7 +106,7 @@ fn waiters_that_give_up_lose_nothing() {
             });
         }
     });
-    let figures = pool.statistics();
+    let figures = pool.stats();
     assert_eq!((figures.in_use, figures.waiting), (0, 0), "{figures:?}");
     let both = (pool.get(&background()), pool.get(&background()));
     assert!(
@@ -124,18 +121,15 @@ fn the_limits_can_change_while_goroutines_wait() {
     let first = pool.get(&background()).expect("a connection");
     gaggle::scope(|scope| {
         let second = scope.go(|| pool.get(&background()));
-        await_that("it waits", || pool.statistics().waiting == 1);
+        await_that("it waits", || pool.stats().waiting == 1);
         pool.set_max_open(2);
         drop(second.join().expect("no panic").expect("a connection"));
     });
     pool.set_max_open(1);
     drop(first);
-    assert_eq!((pool.statistics().open, pool.statistics().max_open), (1, 1));
+    assert_eq!((pool.stats().open, pool.stats().max_open), (1, 1));
     pool.set_max_idle(0);
-    assert_eq!(
-        (pool.statistics().open, pool.statistics().closed_max_idle),
-        (0, 1)
-    );
+    assert_eq!((pool.stats().open, pool.stats().closed_max_idle), (0, 1));
 }
 
 #[gaggle::test]
@@ -143,14 +137,14 @@ fn connections_that_are_old_or_rest_for_long_are_closed() {
     let short = Duration::from_millis(20);
     let (_folder, pool) = file(Pool::builder().max_idle_time(short));
     pool.ping(&background()).expect("an answer");
-    await_that("it rested for long", || pool.statistics().open == 0);
-    assert_eq!(pool.statistics().closed_max_idle_time, 1);
+    await_that("it rested for long", || pool.stats().open == 0);
+    assert_eq!(pool.stats().closed_max_idle_time, 1);
 
     pool.set_max_idle_time(None);
     pool.set_max_lifetime(Some(short));
     pool.ping(&background()).expect("an answer");
-    await_that("it is old", || pool.statistics().open == 0);
-    assert_eq!(pool.statistics().closed_max_lifetime, 1);
+    await_that("it is old", || pool.stats().open == 0);
+    assert_eq!(pool.stats().closed_max_lifetime, 1);
 }
 
 #[gaggle::test]
@@ -159,7 +153,7 @@ fn a_closed_pool_sends_away_who_waits_and_who_comes() {
     let held = pool.get(&background()).expect("a connection");
     gaggle::scope(|scope| {
         let waiting = scope.go(|| pool.ping(&background()));
-        await_that("it waits", || pool.statistics().waiting == 1);
+        await_that("it waits", || pool.stats().waiting == 1);
         pool.close();
         assert!(matches!(
             waiting.join().expect("no panic"),
@@ -168,7 +162,7 @@ fn a_closed_pool_sends_away_who_waits_and_who_comes() {
     });
     assert!(matches!(pool.ping(&background()), Err(Error::Closed)));
     drop(held);
-    assert_eq!(pool.statistics().open, 0);
+    assert_eq!(pool.stats().open, 0);
 }
 
 #[gaggle::test]
@@ -186,7 +180,7 @@ fn a_transaction_that_somebody_left_open_is_nobody_elses() {
         .query_one(&context, "SELECT COUNT(*) FROM t", &[])
         .expect("a row");
     assert_eq!(row.get::<i64>(0).expect("a number"), 0);
-    assert_eq!(pool.statistics().closed_broken, 1);
+    assert_eq!(pool.stats().closed_broken, 1);
 }
 
 #[gaggle::test]

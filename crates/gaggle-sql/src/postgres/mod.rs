@@ -8,6 +8,7 @@ mod drive;
 mod tls;
 mod values;
 mod wire;
+mod written;
 
 use crate::error::Error;
 use crate::pool::PoolBuilder;

@@ -1,5 +1,6 @@
 //! Values as PostgreSQL has them on the wire.
 
+use super::written::{Reader, numeric, written};
 use crate::error::Error;
 use crate::value::Value;
 use std::error::Error as StdError;
@@ -7,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type};
 
-type Failure = Box<dyn StdError + Sync + Send>;
+pub(super) type Failure = Box<dyn StdError + Sync + Send>;
 
 fn is_text(ty: &Type) -> bool {
     let texts = [
@@ -69,7 +70,12 @@ impl ToSql for Value {
             Value::Real(number) if *ty == Type::FLOAT4 => (*number as f32).to_sql(ty, out),
             Value::Real(number) if *ty == Type::FLOAT8 => number.to_sql(ty, out),
             Value::Real(number) => text(&number.to_string(), out),
-            Value::Text(words) => text(words, out),
+            Value::Decimal(words) | Value::Text(words) => text(words, out),
+            Value::List(values) => {
+                let mut words = String::new();
+                array_literal(values, &mut words);
+                text(&words, out)
+            }
             Value::Bytes(bytes) if *ty == Type::BYTEA => bytes.to_sql(ty, out),
             Value::Bytes(_) => Err(format!("bytes cannot be given for {ty}").into()),
         }
@@ -96,7 +102,7 @@ impl ToSql for Value {
             Value::Bool(_) => *ty == Type::BOOL,
             Value::Integer(_) => is_number,
             Value::Real(_) => is_real,
-            Value::Text(_) => false,
+            Value::Decimal(_) | Value::Text(_) | Value::List(_) => false,
         };
         if is_binary {
             Format::Binary
@@ -124,13 +130,20 @@ impl<'a> FromSql<'a> for Received {
             Type::FLOAT8 => Value::Real(f64::from_sql(ty, raw)?),
             Type::BYTEA => Value::Bytes(raw.to_vec()),
             Type::VOID => Value::Null,
-            Type::UUID => Value::Text(uuid(raw)?),
+            Type::NUMERIC => Value::Decimal(numeric(raw)?),
+            Type::XID => Value::Integer(u32::from_sql(&Type::OID, raw)?.into()),
             // Its text follows the number of the format.
-            Type::JSONB if raw.first() == Some(&1) => {
+            Type::JSONB | Type::JSONPATH if raw.first() == Some(&1) => {
                 Value::Text(std::str::from_utf8(&raw[1..])?.into())
             }
             _ if is_text(ty) => Value::Text(std::str::from_utf8(raw)?.into()),
-            _ => return Err(format!("values of {ty} are not read; cast them to text").into()),
+            _ => match (written(ty, raw)?, ty.kind()) {
+                (Some(words), _) => Value::Text(words),
+                (None, Kind::Array(member)) => list(member, raw)?,
+                (None, _) => {
+                    return Err(format!("values of {ty} are not read; cast them to text").into());
+                }
+            },
         }))
     }
 
@@ -143,17 +156,67 @@ impl<'a> FromSql<'a> for Received {
     }
 }
 
-fn uuid(raw: &[u8]) -> Result<String, Failure> {
-    let bytes: [u8; 16] = raw.try_into()?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ];
-    Ok(parts.join("-"))
+/// An array: one value for each of the outermost dimension, lists again where there are more.
+fn list(member: &Type, raw: &[u8]) -> Result<Value, Failure> {
+    let mut reader = Reader(raw);
+    let dimensions = usize::try_from(reader.i32()?)?;
+    let (_has_nulls, _type) = (reader.i32()?, reader.i32()?);
+    let mut lengths = Vec::new();
+    for _ in 0..dimensions {
+        lengths.push(usize::try_from(reader.i32()?)?);
+        let _first_index = reader.i32()?;
+    }
+    if lengths.is_empty() {
+        return Ok(Value::List(Vec::new()));
+    }
+    elements(member, &lengths, &mut reader)
+}
+
+fn elements(member: &Type, lengths: &[usize], reader: &mut Reader<'_>) -> Result<Value, Failure> {
+    let Some((&length, inner)) = lengths.split_first() else {
+        // NULL has no bytes, and the length -1.
+        return match usize::try_from(reader.i32()?) {
+            Err(_) => Ok(Value::Null),
+            Ok(length) => Ok(Received::from_sql(member, reader.bytes(length)?)?.0),
+        };
+    };
+    let values = (0..length).map(|_| elements(member, inner, reader));
+    Ok(Value::List(values.collect::<Result<_, _>>()?))
+}
+
+/// A list as the text of an array, which the server reads as one of whatever type it expects.
+fn array_literal(values: &[Value], words: &mut String) {
+    words.push('{');
+    for (place, value) in values.iter().enumerate() {
+        if place > 0 {
+            words.push(',');
+        }
+        match value {
+            Value::Null => words.push_str("NULL"),
+            Value::Bool(value) => words.push(if *value { 't' } else { 'f' }),
+            Value::Integer(number) => words.push_str(&number.to_string()),
+            Value::Real(number) => words.push_str(&number.to_string()),
+            Value::Decimal(digits) => quote(digits, words),
+            Value::Text(text) => quote(text, words),
+            Value::Bytes(bytes) => {
+                let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+                quote(&format!("\\x{}", digits.collect::<String>()), words);
+            }
+            Value::List(inner) => array_literal(inner, words),
+        }
+    }
+    words.push('}');
+}
+
+fn quote(text: &str, words: &mut String) {
+    words.push('"');
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\') {
+            words.push('\\');
+        }
+        words.push(letter);
+    }
+    words.push('"');
 }
 
 /// The value of a column.
