@@ -4,6 +4,7 @@ mod channels;
 mod data;
 mod databases;
 mod diesel_sqlite;
+mod futures;
 mod locks;
 mod mail;
 mod observing;
@@ -57,9 +58,9 @@ static ALL: &[Case] = &[
     case("minreq", "two GETs of 20 ms", &[Need::Http], web::minreq),
     case(
         "reqwest",
-        "two GETs of 20 ms with one `blocking::Client`",
+        "two GETs of 20 ms with one `blocking::Client`, and two with one `Client` by `block_on`",
         &[Need::Http],
-        web::reqwest,
+        futures::reqwest,
     ),
     case(
         "tiny_http",
@@ -162,6 +163,18 @@ static ALL: &[Case] = &[
         "`block_on` of a sleep and a GET on one shared runtime",
         &[Need::Http],
         web::tokio,
+    ),
+    case(
+        "sqlx",
+        "transactions of three queries on a pool of 20 connections, by `block_on`",
+        &[Need::Postgres],
+        futures::sqlx,
+    ),
+    case(
+        "tonic",
+        "two calls and a stream on one channel to a server on `gaggle-http`, by `block_on`",
+        &[Need::Grpc],
+        futures::tonic,
     ),
     case(
         "tracing",

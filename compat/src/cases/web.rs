@@ -1,4 +1,4 @@
-//! HTTP: four clients, a server, and a client on tokio.
+//! HTTP: three clients, a server, and a client on tokio.
 
 use crate::at_once::{Failure, at_once, expect_same, listen};
 use crate::servers::address_of;
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Two requests of each goroutine, each for a page of its own.
-fn two_gets(
+pub fn two_gets(
     count: usize,
     get: impl Fn(&str) -> Result<String, Failure> + Sync,
 ) -> Result<(), Failure> {
@@ -41,11 +41,6 @@ pub fn minreq(count: usize) -> Result<(), Failure> {
     two_gets(count, |url| {
         Ok(minreq::get(url).send()?.as_str()?.to_string())
     })
-}
-
-pub fn reqwest(count: usize) -> Result<(), Failure> {
-    let client = reqwest::blocking::Client::new();
-    two_gets(count, |url| Ok(client.get(url).send()?.text()?))
 }
 
 pub fn tiny_http(count: usize) -> Result<(), Failure> {

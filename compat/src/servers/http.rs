@@ -1,54 +1,14 @@
-//! An HTTP server that takes its time, on tokio: it shares nothing with what is tried.
+//! An HTTP server that takes its time, for one connection.
 
-use crate::at_once::{Failure, listen};
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpStream;
 
 /// How long each answer takes: long enough that all the requests are in flight at once.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// The server; it ends when this is dropped.
-pub struct Http {
-    /// Where it listens.
-    pub address: SocketAddr,
-    _runtime: Runtime,
-}
-
-impl Http {
-    /// Starts it on a free port.
-    pub fn start() -> Result<Http, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = listen()?;
-        listener.set_nonblocking(true)?;
-        let entered = runtime.enter();
-        let listener = TcpListener::from_std(listener)?;
-        drop(entered);
-        let address = listener.local_addr()?;
-        runtime.spawn(accept(listener));
-        Ok(Http {
-            address,
-            _runtime: runtime,
-        })
-    }
-}
-
-async fn accept(listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            // A client that goes away in the middle is its own affair.
-            let _ = serve(stream).await;
-        });
-    }
-}
-
 /// Requests without bodies, one after the other: all that the clients here send.
-async fn serve(stream: TcpStream) -> std::io::Result<()> {
+pub async fn serve(stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     loop {

@@ -1,16 +1,21 @@
 //! What the crates talk to.
 
+mod grpc;
 mod http;
+mod listening;
 mod postgres;
 mod redis;
 mod smtp;
 
 use crate::at_once::Failure;
+use listening::Listening;
 use postgres::Postgres;
 
 /// A kind of server that a crate needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
+    /// gRPC's health service, with the services `even` and `odd`.
+    Grpc,
     /// HTTP/1.1: `/N` answers `N` after 20 ms.
     Http,
     /// PostgreSQL, without a password.
@@ -24,8 +29,9 @@ pub enum Need {
 /// Those that were needed; they end when this is dropped.
 pub struct Servers {
     environment: Vec<(&'static str, String)>,
-    _http: Option<http::Http>,
-    _smtp: Option<smtp::Smtp>,
+    _grpc: Option<grpc::Grpc>,
+    _http: Option<Listening>,
+    _smtp: Option<Listening>,
     _postgres: Option<Postgres>,
     _redis: Option<redis::Redis>,
 }
@@ -39,20 +45,28 @@ impl Servers {
         let is_needed = |need| needed.contains(&need);
         let mut servers = Servers {
             environment: Vec::new(),
+            _grpc: None,
             _http: None,
             _smtp: None,
             _postgres: None,
             _redis: None,
         };
+        if is_needed(Need::Grpc) {
+            let grpc = grpc::Grpc::start()?;
+            servers
+                .environment
+                .push(("COMPAT_GRPC", grpc.address.to_string()));
+            servers._grpc = Some(grpc);
+        }
         if is_needed(Need::Http) {
-            let http = http::Http::start()?;
+            let http = Listening::start(http::serve)?;
             servers
                 .environment
                 .push(("COMPAT_HTTP", http.address.to_string()));
             servers._http = Some(http);
         }
         if is_needed(Need::Smtp) {
-            let smtp = smtp::Smtp::start()?;
+            let smtp = Listening::start(smtp::serve)?;
             servers
                 .environment
                 .push(("COMPAT_SMTP", smtp.address.to_string()));

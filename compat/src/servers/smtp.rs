@@ -1,50 +1,11 @@
 //! A mail server that takes every message and keeps none; to a message's end it answers the message's
 //! size, so that a client can check what arrived.
 
-use crate::at_once::{Failure, listen};
-use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpStream;
 
-/// The server; it ends when this is dropped.
-pub struct Smtp {
-    /// Where it listens.
-    pub address: SocketAddr,
-    _runtime: Runtime,
-}
-
-impl Smtp {
-    /// Starts it on a free port.
-    pub fn start() -> Result<Smtp, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let listener = listen()?;
-        listener.set_nonblocking(true)?;
-        let entered = runtime.enter();
-        let listener = TcpListener::from_std(listener)?;
-        drop(entered);
-        let address = listener.local_addr()?;
-        runtime.spawn(accept(listener));
-        Ok(Smtp {
-            address,
-            _runtime: runtime,
-        })
-    }
-}
-
-async fn accept(listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(async move {
-            // A client that goes away in the middle is its own affair.
-            let _ = serve(stream).await;
-        });
-    }
-}
-
-async fn serve(stream: TcpStream) -> std::io::Result<()> {
+/// One connection.
+pub async fn serve(stream: TcpStream) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.get_mut().write_all(b"220 sink\r\n").await?;
     loop {
