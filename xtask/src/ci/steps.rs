@@ -62,7 +62,7 @@ static STEPS: &[Step] = &[
     ),
     tests(
         "stress",
-        "the runtime's own tests, optimised, several times over",
+        "the tests of the runtime, of HTTP and of SQL, optimised, several times over",
         stress,
     ),
     tests(
@@ -258,12 +258,17 @@ fn stress(_: &Path) -> Result<Plan, Failure> {
     let green = Task::new(&all, 10);
     // The other packages' tests name their backend themselves.
     let threads = Task::new(command, 10).with("GAGGLE_BACKEND", "threads");
+    // Long protocols of many waits; a slice so short suspends each goroutine in the middle of them.
+    let edges = "cargo test --release --lib --tests -p gaggle-http -p gaggle-sql";
+    let edges = Task::new(edges, 10).with("GAGGLE_TEST_SLICE_MICROSECONDS", "300");
     run([
         green.clone(),
         green.clone(),
         green,
         threads.clone(),
         threads,
+        edges.clone(),
+        edges,
     ])
 }
 
