@@ -157,7 +157,13 @@ pub fn run(allocator: &str, options: &Options) -> io::Result<bool> {
     let kinds: Vec<&'static Kind> = work::KINDS
         .iter()
         .filter(|kind| options.only.is_empty() || options.only.iter().any(|name| name == kind.name))
-        .filter(|kind| (kind.is_possible)())
+        .filter(|kind| match (kind.lacking)() {
+            None => true,
+            Some(why) => {
+                println!("skipped: {why}");
+                false
+            }
+        })
         .collect();
     if kinds.is_empty() {
         let names: Vec<_> = work::KINDS.iter().map(|kind| kind.name).collect();

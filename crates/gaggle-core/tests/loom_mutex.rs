@@ -8,6 +8,7 @@
 mod model;
 
 use gaggle_core::sync::{Condition, Ended, Limit, RawMutex};
+use loom::thread;
 use model::counted::Counted;
 use model::{Model, every_interleaving};
 use std::sync::Arc;
@@ -60,6 +61,31 @@ fn deadline_racing_an_unlock_takes_the_lock_or_leaves_it_to_the_next() {
         patient.join().unwrap();
         assert_eq!(counted.read(), 2 + added);
         assert!(counted.lock.try_lock());
+    });
+}
+
+/// Whoever unlocks is for a moment on the way to the queue; meanwhile another may lock and unlock, see to the
+/// queue, and do so once more while the one who waits has become starving. Then the first hands the mutex over
+/// after an unlocking that was not its own, and the new owner must see what came before that one.
+#[test]
+fn mutex_handed_over_by_another_than_its_last_owner_shows_what_that_one_did() {
+    model::have_one_processor();
+    every_interleaving(3, || {
+        let counted = Counted::new(RawMutex::<Model>::new());
+        counted.lock.lock();
+        let waiter = counted.start(Counted::lock_and_add);
+        while counted.lock.waiting() == 0 {
+            thread::yield_now();
+        }
+        let other = counted.start(|counted| {
+            counted.lock_and_add();
+            counted.lock_and_add();
+        });
+        counted.add_and_unlock();
+        waiter.join().unwrap();
+        other.join().unwrap();
+        assert!(counted.lock.try_lock());
+        assert_eq!(counted.read(), 4);
     });
 }
 

@@ -110,6 +110,40 @@ fn reader_that_comes_after_two_writers_is_served_after_both_of_them_once_one_has
     });
 }
 
+/// The two readers are given the lock together, in starvation (V5); the last of them to go hands it to the
+/// writer, which must see what the other one has done under it as well.
+#[test]
+fn writer_that_starves_behind_two_readers_sees_what_both_have_done() {
+    model::have_one_processor();
+    every_interleaving(1, || {
+        let shared = shared();
+        assert!(shared.lock.try_write());
+        let first = shared.start(read_under_lock);
+        while shared.lock.waiting() == 0 {
+            thread::yield_now();
+        }
+        // SAFETY: taken above.
+        unsafe { shared.lock.unlock_write() };
+        // The reader was woken. If it finds the lock taken once more, it is starving.
+        if !shared.lock.try_write() {
+            assert_eq!(first.join().unwrap(), 0);
+            return;
+        }
+        let second = shared.start(read_under_lock);
+        let writer = shared.start(write_and_add);
+        // Lets all of them come to the queue, as one of many interleavings.
+        thread::yield_now();
+        shared.add_one();
+        // SAFETY: taken above.
+        unsafe { shared.lock.unlock_write() };
+        assert!(first.join().unwrap() <= 2);
+        assert!((1..=2).contains(&second.join().unwrap()));
+        writer.join().unwrap();
+        assert!(shared.lock.try_write());
+        assert_eq!(shared.read(), 2);
+    });
+}
+
 #[test]
 fn writer_that_gives_up_after_it_was_woken_lets_the_reader_behind_it_in() {
     every_interleaving(2, || {

@@ -32,7 +32,7 @@ fn child_with_a_parked_goroutine() {
 #[test]
 fn gdb_lists_goroutines_and_walks_a_parked_one() {
     if Command::new("gdb").arg("--version").output().is_err() {
-        println!("skipped: there is no gdb");
+        println!("SKIP: there is no gdb");
         return;
     }
     let environment = [("GAGGLE_BACKEND", Some("green"))];

@@ -20,6 +20,15 @@ fn on_two_processors(name: &str, body: impl FnOnce()) {
     }
 }
 
+/// As [`on_two_processors`], where the processor `has_it`; elsewhere it says what lacks.
+fn on_two_processors_with(what: &str, has_it: bool, name: &str, body: impl FnOnce()) {
+    if has_it {
+        on_two_processors(name, body);
+    } else {
+        println!("skipped: {what}: the processor has none");
+    }
+}
+
 /// Computes, without a call, until `stop`.
 fn spin(stop: &AtomicBool) -> u64 {
     let mut state = 1u64;
@@ -161,11 +170,9 @@ fn vectors_are_kept(seed: u64, rounds: u64) -> bool {
 
 #[test]
 fn vector_registers_survive_suspension() {
-    on_two_processors("vector_registers_survive_suspension", || {
-        if !std::arch::is_x86_feature_detected!("avx2") {
-            println!("skipped: this processor has no AVX2");
-            return;
-        }
+    let has_it = std::arch::is_x86_feature_detected!("avx2");
+    let name = "vector_registers_survive_suspension";
+    on_two_processors_with("AVX2", has_it, name, || {
         let before = gaggle::runtime::suspensions();
         let workers: Vec<_> = (0..16)
             .map(|seed| {
@@ -235,11 +242,9 @@ fn wide_vectors_are_kept_by_all(wait: fn()) {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn wide_vector_registers_survive_suspension() {
-    on_two_processors("wide_vector_registers_survive_suspension", || {
-        if !std::arch::is_x86_feature_detected!("avx512f") {
-            println!("skipped: this processor has no AVX-512");
-            return;
-        }
+    let has_it = std::arch::is_x86_feature_detected!("avx512f");
+    let name = "wide_vector_registers_survive_suspension";
+    on_two_processors_with("AVX-512", has_it, name, || {
         let before = gaggle::runtime::suspensions();
         wide_vectors_are_kept_by_all(|| ());
         assert!(
@@ -252,11 +257,9 @@ fn wide_vector_registers_survive_suspension() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn wide_vector_registers_survive_hand_off() {
-    on_two_processors("wide_vector_registers_survive_hand_off", || {
-        if !std::arch::is_x86_feature_detected!("avx512f") {
-            println!("skipped: this processor has no AVX-512");
-            return;
-        }
+    let has_it = std::arch::is_x86_feature_detected!("avx512f");
+    let name = "wide_vector_registers_survive_hand_off";
+    on_two_processors_with("AVX-512", has_it, name, || {
         // No hook sees this call: the processor is taken while the kernel has the goroutine, which goes on
         // without one (see the test of raw system calls), and no call of C saves a register before.
         wide_vectors_are_kept_by_all(|| {

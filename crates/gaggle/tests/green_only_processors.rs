@@ -235,7 +235,7 @@ fn number_follows_the_affinity_mask() {
         }
         assert_eq!(gaggle::go(|| gomaxprocs(Some(5))).join().ok(), Some(2));
     } else if affinity().len() < 2 {
-        println!("skipped: this machine has one processor");
+        println!("skipped: processors: the machine has one");
     } else if backend_name() == "green" {
         let output = support::run_child(name, &[("GAGGLE_MAXPROCS", None)]);
         assert!(output.status.success(), "{}", support::said(&output));

@@ -315,7 +315,7 @@ fn affinity_that_a_goroutine_asks_for_is_its_own() {
     }
     let name = "affinity_that_a_goroutine_asks_for_is_its_own";
     if gaggle::runtime::num_cpu() < 2 && !support::is_child(name) {
-        println!("skipped: there is one processor");
+        println!("skipped: processors: the machine has one");
         return;
     }
     with_processors(name, "3", || {

@@ -4,6 +4,9 @@
 mod io;
 mod memory;
 mod threads;
+/// The library's own tests use it too.
+#[path = "../../../crates/gaggle/tests/support/tiles.rs"]
+mod tiles;
 mod vector;
 
 use crate::random::Random;
@@ -15,8 +18,8 @@ pub type Round = Box<dyn FnMut(&mut Random) + Send>;
 pub struct Kind {
     /// Its name.
     pub name: &'static str,
-    /// Whether this machine can do it.
-    pub is_possible: fn() -> bool,
+    /// What this machine lacks to do it: its name, and why.
+    pub lacking: fn() -> Option<String>,
     /// Makes the round of one worker, on the goroutine that will repeat it.
     pub make: fn(&mut Random) -> Round,
 }
@@ -24,7 +27,7 @@ pub struct Kind {
 const fn kind(name: &'static str, make: fn(&mut Random) -> Round) -> Kind {
     Kind {
         name,
-        is_possible: || true,
+        lacking: || None,
         make,
     }
 }
@@ -50,13 +53,18 @@ pub static KINDS: &[Kind] = &[
     kind("floating-point", vector::floating_point),
     Kind {
         name: "avx2",
-        is_possible: vector::has_avx2,
+        lacking: vector::without_avx2,
         make: vector::avx2,
     },
     Kind {
         name: "avx512",
-        is_possible: vector::has_avx512,
+        lacking: vector::without_avx512,
         make: vector::avx512,
+    },
+    Kind {
+        name: "amx",
+        lacking: tiles::lacking,
+        make: vector::amx,
     },
 ];
 

@@ -1,6 +1,6 @@
 //! Computing with many live registers: what an interruption does not restore shows in the result.
 
-use super::Round;
+use super::{Round, tiles};
 use crate::random::Random;
 use std::arch::x86_64::{
     __m256i, __m512i, _mm256_add_epi64, _mm256_or_si256, _mm256_set1_epi64x, _mm256_slli_epi64,
@@ -68,14 +68,14 @@ fn one_lane(start: u64, steps: u32) -> u64 {
 const AVX2_VALUES: usize = 12;
 const AVX512_VALUES: usize = 26;
 
-/// Whether this processor has AVX2.
-pub fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2")
+/// Says so if this processor has no AVX2.
+pub fn without_avx2() -> Option<String> {
+    (!is_x86_feature_detected!("avx2")).then(|| "AVX2: the processor has none".to_string())
 }
 
-/// Whether this processor has AVX-512 (the foundation).
-pub fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
+/// Says so if this processor has no AVX-512 (the foundation).
+pub fn without_avx512() -> Option<String> {
+    (!is_x86_feature_detected!("avx512f")).then(|| "AVX-512: the processor has none".to_string())
 }
 
 #[target_feature(enable = "avx2")]
@@ -135,7 +135,7 @@ fn check<const LANES: usize>(values: &[[u64; LANES]], start: u64, steps: u32) {
 pub fn avx2(_: &mut Random) -> Round {
     Box::new(|random| {
         let (start, steps) = (random.next() >> 8, 20_000 + random.below(20_000) as u32);
-        // SAFETY: the kind is only run where `has_avx2` says so.
+        // SAFETY: the kind is only run where `without_avx2` is silent.
         let values = unsafe { avx2_chains(start, steps) };
         check(&values, start, steps);
     })
@@ -145,8 +145,19 @@ pub fn avx2(_: &mut Random) -> Round {
 pub fn avx512(_: &mut Random) -> Round {
     Box::new(|random| {
         let (start, steps) = (random.next() >> 8, 20_000 + random.below(20_000) as u32);
-        // SAFETY: the kind is only run where `has_avx512` says so.
+        // SAFETY: the kind is only run where `without_avx512` is silent.
         let values = unsafe { avx512_chains(start, steps) };
         check(&values, start, steps);
+    })
+}
+
+/// All tile registers, which every other round leaves in use: by the ABI they are the caller's, and the next
+/// code on the OS thread begins with a configuration of its own.
+pub fn amx(_: &mut Random) -> Round {
+    Box::new(|random| {
+        let rounds = 500_000 + random.below(1_500_000) as u64;
+        // SAFETY: the kind is only run where `tiles::lacking` is silent.
+        let kept = unsafe { tiles::are_kept(random.next(), rounds, random.below(2) == 0) };
+        assert!(kept, "a tile register was lost");
     })
 }

@@ -3,8 +3,8 @@
 //! - I1: a step passes only if each of its commands ended with the status it must end with.
 //! - I2: a step that runs tests passes only if some test ran, and none was ignored or printed a line
 //!   starting with `SKIP:`.
-//! - I3: nothing is left out silently: what the toolchain lacks is named, and only Miri and
-//!   ThreadSanitizer may be lacking.
+//! - I3: nothing is left out silently: what is lacking is named. Of tools only Miri and ThreadSanitizer may
+//!   be, and of the machine what `Observed` lists (registers, processors, control groups).
 //! - I4: a command that hangs is ended, with all its children, and fails its step.
 
 mod command;

@@ -1,11 +1,25 @@
 //! What the output of a test run says beyond its exit status.
 
+/// What a machine may lack: a test that needs it says `skipped: NAME: why` and returns. What `.ci/run` can
+/// install is not among them; a test that finds that missing says `SKIP: ...`.
+const MAY_LACK: [&str; 7] = [
+    "AVX2",
+    "AVX-512",
+    "AMX",
+    "cgroup",
+    "cgroup v1",
+    "cgroup v2",
+    "processors",
+];
+
 /// Counts over all the lines of a step's output.
 #[derive(Debug, Default)]
 pub struct Observed {
     passed: u64,
     ignored: u64,
     skipped: Vec<String>,
+    /// What the machine lacks, each once, in the words of the first that said so.
+    lacking: Vec<String>,
 }
 
 impl Observed {
@@ -16,13 +30,30 @@ impl Observed {
         if line.starts_with("SKIP:") || own.starts_with("SKIP:") {
             self.skipped.push(line.to_string());
         }
+        let what = line
+            .strip_prefix("skipped: ")
+            .or(own.strip_prefix("skipped: "));
+        if let Some(what) = what {
+            self.lacks(line, what);
+        }
         if let Some(counts) = line.strip_prefix("test result:") {
             self.passed += count(counts, "passed");
             self.ignored += count(counts, "ignored");
         }
     }
 
-    /// Whether everything ran; the sentence says what did, or what did not.
+    /// Takes note of a line by which a test says that the machine lacks something.
+    fn lacks(&mut self, line: &str, what: &str) {
+        let name_of = |what: &str| what.split_once(": ").map(|(name, _)| name.to_string());
+        let name = name_of(what);
+        if !MAY_LACK.iter().any(|known| name.as_deref() == Some(known)) {
+            self.skipped.push(line.to_string());
+        } else if !self.lacking.iter().any(|other| name_of(other) == name) {
+            self.lacking.push(what.to_string());
+        }
+    }
+
+    /// Whether everything ran that this machine can run; the sentence says what did, or what did not.
     ///
     /// # Errors
     /// When something was skipped or ignored, or `expects_tests` and no test ran.
@@ -36,11 +67,16 @@ impl Observed {
         if self.ignored > 0 {
             return Err(format!("{} tests ignored", self.ignored));
         }
-        match (expects_tests, self.passed) {
-            (false, _) => Ok(String::new()),
-            (true, 0) => Err("no test ran".to_string()),
-            (true, passed) => Ok(format!("{passed} tests")),
-        }
+        let ran = match (expects_tests, self.passed) {
+            (false, _) => String::new(),
+            (true, 0) => return Err("no test ran".to_string()),
+            (true, passed) => format!("{passed} tests"),
+        };
+        let separator = if ran.is_empty() { "" } else { "; " };
+        Ok(match self.lacking.join("; ") {
+            lacking if lacking.is_empty() => ran,
+            lacking => format!("{ran}{separator}skipped: {lacking}"),
+        })
     }
 }
 
@@ -86,6 +122,31 @@ mod tests {
         );
         assert!(verdict(&["test it ... SKIP: no such tool", SOME], true).is_err());
         assert!(verdict(&["a sentence about SKIP: lines", SOME], true).is_ok());
+    }
+
+    #[test]
+    fn what_the_machine_may_lack_is_named_and_passes() {
+        let lines = [
+            "skipped: AMX: the processor has no tile registers",
+            "test it ... skipped: AVX-512: the processor has none",
+            "skipped: AMX: as before",
+            SOME,
+        ];
+        let note = "3 tests; skipped: AMX: the processor has no tile registers; \
+                    AVX-512: the processor has none";
+        assert_eq!(verdict(&lines, true), Ok(note.into()));
+        assert_eq!(
+            verdict(&["skipped: cgroup v2: not mounted"], false),
+            Ok("skipped: cgroup v2: not mounted".into())
+        );
+    }
+
+    #[test]
+    fn what_no_machine_may_lack_fails_the_step() {
+        for line in ["skipped: gdb: there is none", "skipped: there is no AMX"] {
+            assert!(verdict(&[SOME, line], true).is_err(), "{line}");
+        }
+        assert!(verdict(&[SOME, "three tests were skipped: none"], true).is_ok());
     }
 
     #[test]

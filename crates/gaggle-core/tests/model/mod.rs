@@ -103,6 +103,16 @@ loom::thread_local! {
     static INTERRUPT: Cell<*const Interrupt> = Cell::new(std::ptr::null());
 }
 
+// Std's, not the model checker's: its threads are one of the system's, and all interleavings see the same.
+std::thread_local! {
+    static PROCESSORS: Cell<usize> = const { Cell::new(2) };
+}
+
+/// The machine of this test has one processor, from now on: nobody spins before it waits.
+pub fn have_one_processor() {
+    PROCESSORS.set(1);
+}
+
 fn record() -> &'static Record {
     RECORD.with(|record| *record)
 }
@@ -196,7 +206,7 @@ impl Runtime for Model {
     }
 
     fn processors() -> usize {
-        2
+        PROCESSORS.get()
     }
 }
 

@@ -337,7 +337,7 @@ fn quota_of_a_real_group_is_read() {
     let group = match Group::make() {
         Ok(group) => group,
         Err(error) => {
-            println!("skipped: no control group can be made here: {error}");
+            println!("skipped: cgroup: none can be made here: {error}");
             return;
         }
     };

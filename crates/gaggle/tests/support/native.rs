@@ -23,7 +23,7 @@ pub fn library_by(compiler: &str, name: &str, source: &str, options: &[&str]) ->
         .output();
     match run {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("skipped: there is no {compiler}");
+            println!("SKIP: there is no {compiler}");
             None
         }
         run => {
