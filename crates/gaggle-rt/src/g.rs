@@ -489,8 +489,7 @@ pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: 
     g.ended.set(false);
     g.migrations.set(0);
     g.last_m.set(u32::MAX);
-    // Relaxed: nobody knows the goroutine yet.
-    g.signals_pending.store(0, Ordering::Relaxed);
+    crate::hooks::signal_queue::forget(g);
     g.wait.begin(WaitReason::Runnable);
     g.parent.set(parent);
     g.ready_at.set(0);

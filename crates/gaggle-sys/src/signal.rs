@@ -164,6 +164,12 @@ pub fn process_id() -> c_int {
     unsafe { raw(libc::SYS_getpid, [0; 6]) as c_int }
 }
 
+/// The user on whose behalf this process acts, as signals tell it.
+pub fn user_id() -> libc::uid_t {
+    // SAFETY: takes no argument.
+    unsafe { raw(libc::SYS_getuid, [0; 6]) as libc::uid_t }
+}
+
 /// What is to be done about a signal, as the kernel keeps it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

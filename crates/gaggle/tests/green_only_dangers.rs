@@ -455,19 +455,39 @@ fn cancelling_a_goroutine_is_refused() {
             unsafe { pthread_cancel(own) }
         });
         assert_eq!(result.join().expect("it goes on"), libc::ENOTSUP);
-        // Threads that a goroutine made are cancelled as ever.
-        const SOURCE: &str = "
-            #include <pthread.h>
-            static void *loop(void *none) { for (;;) pthread_testcancel(); return none; }
-            int cancelled(void) {
-                pthread_t thread;
-                void *value = 0;
-                if (pthread_create(&thread, 0, loop, 0)) return 1;
-                if (pthread_cancel(thread)) return 2;
-                if (pthread_join(thread, &value)) return 3;
-                return value == PTHREAD_CANCELED ? 0 : 4;
-            }";
-        let path = native::library("cancelled", SOURCE, &[]);
+    });
+}
+
+#[test]
+fn threads_that_a_goroutine_made_are_cancelled_as_ever() {
+    const SOURCE: &str = "
+        #include <pthread.h>
+        #include <semaphore.h>
+        static sem_t never;
+        static void *loop(void *none) { for (;;) pthread_testcancel(); return none; }
+        static void *wait(void *none) { sem_wait(&never); return none; }
+        static void *join(void *thread) { pthread_join(*(pthread_t *)thread, 0); return 0; }
+        static int cancel(pthread_t thread) {
+            void *value = 0;
+            if (pthread_cancel(thread)) return 1;
+            if (pthread_join(thread, &value)) return 2;
+            return value == PTHREAD_CANCELED ? 0 : 3;
+        }
+        int cancelled(void) {
+            pthread_t looping, waiting, joining;
+            int result;
+            if (sem_init(&never, 0, 0)) return 10;
+            if (pthread_create(&looping, 0, loop, 0)) return 20;
+            if ((result = cancel(looping))) return 30 + result;
+            if (pthread_create(&waiting, 0, wait, 0)) return 40;
+            if (pthread_create(&joining, 0, join, &waiting)) return 50;
+            if ((result = cancel(joining))) return 60 + result;
+            if ((result = cancel(waiting))) return 70 + result;
+            return 0;
+        }";
+    let name = "threads_that_a_goroutine_made_are_cancelled_as_ever";
+    on_three(name, || {
+        let path = native::library("cancelled", SOURCE, &["-pthread"]);
         let handle = native::load(&path).expect("it is loaded");
         let cancelled = function!(handle, "cancelled" as extern "C" fn() -> i32);
         let result = gaggle::go(move || cancelled());

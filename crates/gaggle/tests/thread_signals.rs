@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 /// Runs `body` on a plain thread and on a goroutine, insists that it comes out the same, and answers
@@ -463,4 +463,149 @@ fn alternate_stack_is_the_goroutines_own() {
         outcome,
         (refused, before, true, Ok((true, 65536, 0)), Ok(()))
     );
+}
+
+unsafe extern "C" {
+    fn pthread_sigqueue(thread: libc::pthread_t, signal: i32, value: libc::sigval) -> i32;
+}
+
+/// Sends `signal` to `thread` with a value.
+fn queue(thread: libc::pthread_t, signal: i32, value: usize) -> i32 {
+    let value = libc::sigval {
+        sival_ptr: value as *mut libc::c_void,
+    };
+    // SAFETY: the thread lives; takes numbers.
+    unsafe { pthread_sigqueue(thread, signal, value) }
+}
+
+/// How a signal was sent, by whom, and with what value.
+fn told(info: &libc::siginfo_t) -> (i32, bool, usize) {
+    // SAFETY: a signal that a process sent.
+    let sender = unsafe { info.si_pid() };
+    // SAFETY: as above; zero where none was sent.
+    let value = unsafe { info.si_value() }.sival_ptr as usize;
+    let own = i32::try_from(std::process::id()).expect("a number of a process");
+    (info.si_code, sender == own, value)
+}
+
+/// Takes a pending signal, or answers the error.
+fn take(signal: i32) -> Result<(i32, bool, usize), Option<i32>> {
+    let set = set_of(&[signal]);
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: all three are ours.
+    let taken =
+        unsafe { libc::sigtimedwait(&raw const set, info.as_mut_ptr(), &raw const at_once) };
+    if taken < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error());
+    }
+    assert_eq!(taken, signal);
+    // SAFETY: filled in.
+    Ok(told(&unsafe { info.assume_init() }))
+}
+
+const NOTHING: Result<(i32, bool, usize), Option<i32>> = Err(Some(libc::EAGAIN));
+
+#[test]
+fn real_time_signals_are_queued_in_order_with_their_values() {
+    let outcome = on_both(|| {
+        let (signal, other) = (libc::SIGRTMIN() + 5, libc::SIGRTMIN() + 6);
+        mask(libc::SIG_BLOCK, &[signal, other]);
+        // SAFETY: asks only.
+        let own = unsafe { libc::pthread_self() };
+        // SAFETY: to itself, blocked.
+        assert_eq!(unsafe { libc::pthread_kill(own, signal) }, 0);
+        assert_eq!(queue(own, other, 70), 0);
+        assert_eq!(queue(own, signal, 71), 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+        assert_eq!(queue(own, signal, 72), 0);
+        assert!(is_pending(signal) && is_pending(other));
+        let first: Vec<_> = (0..5).map(|_| take(signal)).collect();
+        assert!(!is_pending(signal) && is_pending(other));
+        (first, take(other), take(other))
+    });
+    let (killed, queued) = (libc::SI_TKILL, libc::SI_QUEUE);
+    let first = vec![
+        Ok((killed, true, 0)),
+        Ok((queued, true, 71)),
+        Ok((killed, true, 0)),
+        Ok((queued, true, 72)),
+        NOTHING,
+    ];
+    assert_eq!(outcome, (first, Ok((queued, true, 70)), NOTHING));
+}
+
+#[test]
+fn ordinary_signal_is_pending_once_with_the_first_value() {
+    let outcome = on_both(|| {
+        mask(libc::SIG_BLOCK, &[libc::SIGTTOU]);
+        // SAFETY: asks only.
+        let own = unsafe { libc::pthread_self() };
+        assert_eq!(queue(own, libc::SIGTTOU, 81), 0);
+        assert_eq!(queue(own, libc::SIGTTOU, 82), 0);
+        (take(libc::SIGTTOU), take(libc::SIGTTIN))
+    });
+    assert_eq!(outcome, (Ok((libc::SI_QUEUE, true, 81)), NOTHING));
+}
+
+#[test]
+fn handler_is_called_for_each_real_time_signal_that_becomes_unblocked() {
+    static VALUES: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn note(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: what the kernel passes.
+        let (code, is_own, value) = told(unsafe { &*info });
+        let value = if is_own && code == libc::SI_QUEUE {
+            value
+        } else {
+            9
+        };
+        let before = VALUES.load(Ordering::SeqCst);
+        VALUES.store(before * 10 + value, Ordering::SeqCst);
+    }
+    let signal = libc::SIGRTMIN() + 7;
+    handle(signal, note);
+    let seen = on_both(|| {
+        let signal = libc::SIGRTMIN() + 7;
+        VALUES.store(0, Ordering::SeqCst);
+        mask(libc::SIG_BLOCK, &[signal]);
+        // SAFETY: asks only.
+        let own = unsafe { libc::pthread_self() };
+        for value in [1, 2, 3] {
+            assert_eq!(queue(own, signal, value), 0);
+        }
+        assert_eq!(VALUES.load(Ordering::SeqCst), 0);
+        mask(libc::SIG_UNBLOCK, &[signal]);
+        let unblocked = VALUES.load(Ordering::SeqCst);
+        // Not blocked: it is handled before the call returns.
+        assert_eq!(queue(own, signal, 4), 0);
+        (unblocked, VALUES.load(Ordering::SeqCst))
+    });
+    assert_eq!(seen, (123, 1234));
+}
+
+#[test]
+fn waiting_goroutine_is_told_the_value_that_another_sends() {
+    let told = on_both(|| {
+        let signal = libc::SIGRTMIN() + 8;
+        mask(libc::SIG_BLOCK, &[signal]);
+        // SAFETY: asks only.
+        let own = unsafe { libc::pthread_self() };
+        let sender = gaggle::go(move || [91, 92].map(|value| queue(own, signal, value)));
+        let set = set_of(&[signal]);
+        let received = [(); 2].map(|()| {
+            let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+            // SAFETY: both are ours.
+            let taken = unsafe { libc::sigwaitinfo(&raw const set, info.as_mut_ptr()) };
+            assert_eq!(taken, signal);
+            // SAFETY: filled in.
+            told(&unsafe { info.assume_init() })
+        });
+        (sender.join().expect("it does not panic"), received)
+    });
+    let queued = libc::SI_QUEUE;
+    assert_eq!(told, ([0, 0], [(queued, true, 91), (queued, true, 92)]));
 }

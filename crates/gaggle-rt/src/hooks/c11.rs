@@ -26,7 +26,7 @@ macro_rules! same {
         /// # Safety
         /// As for libc's.
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> c_int {
+        pub unsafe extern "C-unwind" fn $name($($argument: $type),*) -> c_int {
             // SAFETY: the caller's contract; the types are the same objects.
             answer(unsafe { $module::$of($($argument),*) })
         }
@@ -49,7 +49,7 @@ same! {
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn thrd_join(thread: pthread_t, value: *mut c_int) -> c_int {
+pub unsafe extern "C-unwind" fn thrd_join(thread: pthread_t, value: *mut c_int) -> c_int {
     let mut result = std::ptr::null_mut();
     // SAFETY: the caller's contract.
     let error = unsafe { join::pthread_join(thread, &raw mut result) };

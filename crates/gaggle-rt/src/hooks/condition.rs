@@ -93,7 +93,7 @@ fn wait_in_libc(mutex: Mutex, real: impl FnOnce() -> c_int) -> c_int {
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_wait(condition: Condition, mutex: Mutex) -> c_int {
+pub unsafe extern "C-unwind" fn pthread_cond_wait(condition: Condition, mutex: Mutex) -> c_int {
     if is_libcs(condition) {
         return wait_in_libc(mutex, || real_wait(condition, mutex));
     }
@@ -131,7 +131,7 @@ fn wait_until(
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_timedwait(
+pub unsafe extern "C-unwind" fn pthread_cond_timedwait(
     condition: Condition,
     mutex: Mutex,
     time: *const timespec,
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn pthread_cond_timedwait(
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_cond_clockwait(
+pub unsafe extern "C-unwind" fn pthread_cond_clockwait(
     condition: Condition,
     mutex: Mutex,
     clock: clockid_t,

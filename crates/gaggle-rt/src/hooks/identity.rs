@@ -101,6 +101,24 @@ pub unsafe fn whose(thread: pthread_t) -> Whose {
     Whose::Other(unsafe { sched::owner_of_thread(thread as usize) })
 }
 
+/// Sends `signal`, with the value of `pthread_sigqueue` if there is one, to a goroutine; `None`: `thread` is none.
+///
+/// # Safety
+/// As for [`is_goroutine`].
+unsafe fn send(thread: pthread_t, signal: c_int, value: Option<usize>) -> Option<c_int> {
+    // SAFETY: the caller's contract.
+    match unsafe { whose(thread) } {
+        Whose::Own(g) => {
+            let result = signals::send_to(g, signal, value);
+            signals::handle_pending(g);
+            Some(result)
+        }
+        Whose::Other(Some(g)) => Some(signals::send_to(g, signal, value)),
+        Whose::Other(None) => Some(libc::ESRCH),
+        Whose::Thread => None,
+    }
+}
+
 /// `pthread_kill(3)`. To another goroutine the signal is pending until that one waits for signals,
 /// unblocks it or sends itself one (S2 of `hooks/signal.rs`).
 ///
@@ -109,25 +127,17 @@ pub unsafe fn whose(thread: pthread_t) -> Whose {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int {
     // SAFETY: the caller's contract.
-    match unsafe { whose(thread) } {
-        Whose::Own(g) => {
-            let result = signals::send_to(g, signal);
-            signals::handle_pending(g);
-            result
-        }
-        Whose::Other(Some(g)) => signals::send_to(g, signal),
-        Whose::Other(None) => libc::ESRCH,
-        Whose::Thread => {
-            // SAFETY: libc's function of this name has this type.
-            let real: unsafe extern "C" fn(pthread_t, c_int) -> c_int =
-                unsafe { std::mem::transmute(KILL.resolve()) };
-            // SAFETY: the caller's contract.
-            unsafe { real(thread, signal) }
-        }
+    if let Some(result) = unsafe { send(thread, signal, None) } {
+        return result;
     }
+    // SAFETY: libc's function of this name has this type.
+    let real: unsafe extern "C" fn(pthread_t, c_int) -> c_int =
+        unsafe { std::mem::transmute(KILL.resolve()) };
+    // SAFETY: the caller's contract.
+    unsafe { real(thread, signal) }
 }
 
-/// `pthread_sigqueue(3)`: to a goroutine as [`pthread_kill`]; only a thread receives the value.
+/// `pthread_sigqueue(3)`: to a goroutine as [`pthread_kill`], with the value.
 ///
 /// # Safety
 /// As for libc's.
@@ -138,9 +148,8 @@ pub unsafe extern "C" fn pthread_sigqueue(
     value: libc::sigval,
 ) -> c_int {
     // SAFETY: the caller's contract.
-    if !matches!(unsafe { whose(thread) }, Whose::Thread) {
-        // SAFETY: the caller's contract.
-        return unsafe { pthread_kill(thread, signal) };
+    if let Some(result) = unsafe { send(thread, signal, Some(value.sival_ptr as usize)) } {
+        return result;
     }
     // SAFETY: libc's function of this name has this type.
     let real: unsafe extern "C" fn(pthread_t, c_int, libc::sigval) -> c_int =

@@ -69,7 +69,7 @@ fn join(
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_join(thread: pthread_t, value: Value) -> c_int {
+pub unsafe extern "C-unwind" fn pthread_join(thread: pthread_t, value: Value) -> c_int {
     join(thread, || Ok(NEVER), || real_join(thread, value))
 }
 
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn pthread_join(thread: pthread_t, value: Value) -> c_int 
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_timedjoin_np(
+pub unsafe extern "C-unwind" fn pthread_timedjoin_np(
     thread: pthread_t,
     value: Value,
     time: *const timespec,
@@ -95,7 +95,7 @@ pub unsafe extern "C" fn pthread_timedjoin_np(
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pthread_clockjoin_np(
+pub unsafe extern "C-unwind" fn pthread_clockjoin_np(
     thread: pthread_t,
     value: Value,
     clock: clockid_t,

@@ -45,6 +45,7 @@ mod select;
 mod semaphore;
 mod shadow;
 pub mod signal;
+pub mod signal_queue;
 mod signal_stack;
 mod sleep;
 mod socket;

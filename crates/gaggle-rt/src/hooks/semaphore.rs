@@ -76,7 +76,7 @@ fn take(
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_wait(semaphore: Semaphore) -> c_int {
+pub unsafe extern "C-unwind" fn sem_wait(semaphore: Semaphore) -> c_int {
     take(semaphore, || Ok(NEVER), || real_wait(semaphore))
 }
 
@@ -85,7 +85,10 @@ pub unsafe extern "C" fn sem_wait(semaphore: Semaphore) -> c_int {
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_timedwait(semaphore: Semaphore, time: *const timespec) -> c_int {
+pub unsafe extern "C-unwind" fn sem_timedwait(
+    semaphore: Semaphore,
+    time: *const timespec,
+) -> c_int {
     take(
         semaphore,
         || clocks::deadline(libc::CLOCK_REALTIME, time),
@@ -98,7 +101,7 @@ pub unsafe extern "C" fn sem_timedwait(semaphore: Semaphore, time: *const timesp
 /// # Safety
 /// As for libc's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sem_clockwait(
+pub unsafe extern "C-unwind" fn sem_clockwait(
     semaphore: Semaphore,
     clock: clockid_t,
     time: *const timespec,

@@ -8,7 +8,8 @@
 //!   while a handler runs on it or it is a plain thread ([`crate::plain`]).
 //! - S2: a signal to one goroutine (`raise`, `pthread_kill`) that is not blocked is handled on it before
 //!   the call returns; else, or if another goroutine sent it, it is *pending* in the record, and is
-//!   handled when its goroutine next unblocks it, waits for it, or sends itself one.
+//!   handled when its goroutine next unblocks it, waits for it, or sends itself one. Each real-time signal
+//!   is handled, and those that `pthread_sigqueue` sent with their values ([`super::signal_queue`]).
 //! - S3: who waits for signals first says on which OS thread, then looks at what is pending, then waits;
 //!   who sends first makes the signal pending, then looks whether and where is waited, and interrupts
 //!   it by SIGURG, which the waiter takes as one of those it waits for.
@@ -17,10 +18,11 @@
 //! - S5: the program's action for SIGURG is kept here, and called for those that the runtime has not
 //!   sent.
 
-use super::set_errno;
+use super::{set_errno, signal_queue};
 use crate::blocking::in_long_call;
 use crate::g::G;
 use crate::plain::{self, Plain};
+use crate::preempt::Section;
 use crate::sched;
 use gaggle_core::lock::Lock as Guarded;
 use gaggle_sys::glibc::symbols::Real;
@@ -150,10 +152,13 @@ pub unsafe extern "C" fn sigaction(signal: c_int, new: *const Action, old: *mut 
     };
     // SAFETY: the caller's contract: null or readable.
     let new = unsafe { new.as_ref() }.copied();
+    // The mask below is the OS thread's: until it is restored the goroutine stays there.
+    let section = Section::enter();
     // A handler that calls this on the same thread would wait for itself.
     let mask = signal::set_mask(!(only(libc::SIGSEGV) | only(libc::SIGBUS)));
     let (result, before) = change_action(signal, index, new);
     signal::set_mask(mask);
+    drop(section);
     if result == 0 && !old.is_null() {
         // SAFETY: the caller's contract: writable.
         unsafe { old.write(before) };
@@ -442,9 +447,8 @@ pub fn handle_pending(g: &'static G) {
             break;
         }
         let signal = due.trailing_zeros() as c_int + 1;
-        // AcqRel: takes it, once.
-        if g.signals_pending.fetch_and(!only(signal), Ordering::AcqRel) & only(signal) != 0 {
-            handle(g, signal);
+        if let Some(info) = signal_queue::take(g, signal) {
+            handle(g, signal, info);
         }
     }
     if signal::pending() & !g.signal_mask() & !only(OWN) != 0 {
@@ -453,15 +457,17 @@ pub fn handle_pending(g: &'static G) {
 }
 
 /// Handles one signal that was pending for `g`, the calling goroutine.
-fn handle(g: &'static G, signal: c_int) {
+fn handle(g: &'static G, signal: c_int, mut info: siginfo_t) {
     if signal == OWN {
         // The kernel's action is the runtime's.
-        let mut info = info_of(signal);
         // SAFETY: as the kernel would call it; the context is not known.
         unsafe { foreign_own_signal(signal, &raw mut info, std::ptr::null_mut()) };
     } else {
         open(g, |thread| {
-            signal::send(thread, signal);
+            // Where the kernel queues no more, it comes without what is known of it.
+            if signal::send_to_self(signal, &info) != 0 {
+                signal::send(thread, signal);
+            }
         });
     }
 }
@@ -487,7 +493,7 @@ pub unsafe extern "C" fn raise(signal: c_int) -> c_int {
     let Some(g) = sched::current() else {
         return super::answer_int(signal::send(call::thread_id(), signal));
     };
-    match send_to(g, signal) {
+    match send_to(g, signal, None) {
         0 => {
             handle_pending(g);
             0
@@ -499,8 +505,9 @@ pub unsafe extern "C" fn raise(signal: c_int) -> c_int {
     }
 }
 
-/// Makes `signal` pending for `g` and ends its wait for it, if it is in one (S2, S3); 0 or an errno.
-pub fn send_to(g: &'static G, signal: c_int) -> c_int {
+/// Makes `signal` pending for `g`, with the `value` of `pthread_sigqueue`, and ends its wait for it, if it is in
+/// one (S2, S3); 0 or an errno.
+pub fn send_to(g: &'static G, signal: c_int, value: Option<usize>) -> c_int {
     if signal == 0 {
         return 0;
     }
@@ -518,8 +525,12 @@ pub fn send_to(g: &'static G, signal: c_int) -> c_int {
         // It stops or ends the process, or does nothing: whoever receives it.
         return -signal::send_to_process(signal) as c_int;
     }
-    // Release: pairs with the Acquire of whoever takes it. SeqCst for S3.
-    g.signals_pending.fetch_or(only(signal), Ordering::SeqCst);
+    if value.is_none() && !signal_queue::is_real_time(signal) {
+        // Release: pairs with the Acquire of whoever takes it. SeqCst for S3.
+        g.signals_pending.fetch_or(only(signal), Ordering::SeqCst);
+    } else if !signal_queue::push(g, signal, value) {
+        return libc::EAGAIN;
+    }
     let waiting = g.signal_waiter.load(Ordering::SeqCst);
     if waiting != 0 {
         signal::send(waiting, OWN);
@@ -558,9 +569,8 @@ fn wait(g: &'static G, set: Set, nanos: Option<u64>) -> (isize, siginfo_t) {
             let due = g.signals_pending.load(Ordering::SeqCst) & set;
             if due != 0 {
                 let signal = due.trailing_zeros() as c_int + 1;
-                // AcqRel: takes it, once.
-                g.signals_pending.fetch_and(!only(signal), Ordering::AcqRel);
-                break (signal as isize, info_of(signal));
+                let taken = signal_queue::take(g, signal);
+                break (signal as isize, taken.expect("only its goroutine takes it"));
             }
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
             let (result, info) = signal::wait(set | only(OWN), left);
@@ -572,15 +582,6 @@ fn wait(g: &'static G, set: Set, nanos: Option<u64>) -> (isize, siginfo_t) {
         signal::set_mask(mask);
         result
     })
-}
-
-/// What is known of a signal that a goroutine sent to a goroutine.
-fn info_of(signal: c_int) -> siginfo_t {
-    // SAFETY: zeroes are a siginfo_t.
-    let mut info = unsafe { MaybeUninit::<siginfo_t>::zeroed().assume_init() };
-    info.si_signo = signal;
-    info.si_code = libc::SI_TKILL;
-    info
 }
 
 /// `sigtimedwait(2)`.
