@@ -260,7 +260,7 @@ pub(crate) const COMPUTE: Case = Case {
 pub(crate) const LATE: Case = Case {
     group: "latency",
     procs: &[2],
-    sizes: [100, 40, 20],
+    sizes: [100, 30, 20],
     metrics: &["late_p50_us", "late_p99_us", "late_max_us", "ms"],
     contenders: &[
         GAGGLE,
@@ -418,7 +418,8 @@ pub const CASES: &[Case] = &[
     Case {
         workload: "parked",
         group: "memory",
-        sizes: [1_000_000, 1_000_000, 100_000],
+        // The curve has the million.
+        sizes: [1_000_000, 100_000, 100_000],
         procs: &[2],
         metrics: &["rss_bytes_per_unit", "release_ms"],
         contenders: &[GAGGLE, GO, TOKIO, MAY.less(100), THREADS.less(100)],
