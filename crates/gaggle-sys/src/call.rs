@@ -135,19 +135,22 @@ pub fn socket_option(fd: c_int, option: c_int) -> Result<c_int, c_int> {
     }
 }
 
-/// What `events` of `fd` are ready now: the kernel's `revents`, 0 for none, or `-errno`.
+/// What `events` of `fd` are ready now: the kernel's `revents`, 0 for none, or `-errno`, but never `-EINTR`.
 pub fn poll_now(fd: c_int, events: c_short) -> isize {
     let mut entry = libc::pollfd {
         fd,
         events,
         revents: 0,
     };
-    // SAFETY: poll reads and writes the one entry; a time-out of 0 does not block.
-    let result = unsafe { raw(libc::SYS_poll, [&raw mut entry as usize, 1, 0, 0, 0, 0]) };
-    if result > 0 {
-        entry.revents as isize
-    } else {
-        result
+    loop {
+        // SAFETY: poll reads and writes the one entry; a time-out of 0 does not block.
+        let result = unsafe { raw(libc::SYS_poll, [&raw mut entry as usize, 1, 0, 0, 0, 0]) };
+        match result {
+            1.. => return entry.revents as isize,
+            // A signal that is pending is answered so even by a poll that does not wait.
+            result if result == -(libc::EINTR as isize) => {}
+            result => return result,
+        }
     }
 }
 
@@ -182,4 +185,49 @@ pub fn yield_thread() {
 pub fn thread_id() -> c_int {
     // SAFETY: takes no argument.
     unsafe { raw(libc::SYS_gettid, [0; 6]) as c_int }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// As a preemption's signal: its handler does next to nothing, and no call is taken up again for it.
+    static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn count_signal(_: c_int) {
+        SIGNALS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn poll_under_a_rain_of_signals_is_never_interrupted() {
+        const SIGNALS_MIN: usize = 20_000;
+        // SAFETY: all zeros is a valid `sigaction`: no flags, an empty mask, the default action.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count_signal as extern "C" fn(c_int) as usize;
+        // SAFETY: the handler only adds to an atomic; nobody else in this process uses the signal.
+        let set = unsafe { libc::sigaction(libc::SIGURG, &action, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        let (here, _there) = UnixStream::pair().expect("a pair");
+        // SAFETY: a query without arguments.
+        let (process, thread) = (std::process::id(), unsafe { libc::gettid() });
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // SAFETY: a signal to the test's thread, which outlives this scope.
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, libc::SIGURG) };
+                }
+            });
+            let mut outcomes = [0_usize; 2];
+            while SIGNALS.load(Ordering::Relaxed) < SIGNALS_MIN {
+                let found = poll_now(here.as_raw_fd(), libc::POLLIN);
+                outcomes[usize::from(found == 0)] += 1;
+            }
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(outcomes[0], 0, "nothing is there to read");
+        });
+    }
 }
