@@ -236,7 +236,7 @@ impl Head {
             return Ok(());
         };
         if name.eq_ignore_ascii_case(b"content-length") {
-            let text = std::str::from_utf8(value).map_err(|_| Refused)?.trim();
+            let text = std::str::from_utf8(trimmed(value)).map_err(|_| Refused)?;
             // A sign, a list or nothing at all is no number of bytes.
             let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let length = text.parse().ok().filter(|_| is_number && is_whole);
@@ -247,13 +247,21 @@ impl Head {
             self.length = Some(length);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             // The one coding that servers must know; what is before it would have to be undone.
-            if !is_whole || self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            if !is_whole || self.chunked || !trimmed(value).eq_ignore_ascii_case(b"chunked") {
                 return Err(Refused);
             }
             self.chunked = true;
         }
         Ok(())
     }
+}
+
+/// A value without the blanks around it: these two bytes, and no other that is blank elsewhere (RFC 9110, 5.6.3).
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -320,6 +328,9 @@ mod tests {
             "Content-Length: 0x3\r\n",
             "Content-Length: 99999999999999999999\r\n",
             "Content-Length:\r\n",
+            "Content-Length: \u{a0}3\r\n",
+            "Content-Length: 3\x0c\r\n",
+            "Transfer-Encoding: \x0cchunked\r\n",
             "Transfer-Encoding: chunked, identity\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: xchunked\r\n",

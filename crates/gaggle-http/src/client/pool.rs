@@ -42,6 +42,38 @@ struct Host {
     waiting: VecDeque<oneshot::Sender<()>>,
 }
 
+impl Host {
+    /// Tells the first who waits that there may be something for it.
+    fn call_next(&mut self) {
+        // Who has given up waiting does not take the turn.
+        while let Some(call) = self.waiting.pop_front() {
+            if call.send(()).is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+/// A wait for a connection to become free. Who gives up at the moment in which it is called calls the next, as
+/// nobody else would.
+struct Turn<'a> {
+    pool: &'a Pool,
+    key: &'a Key,
+    turn: oneshot::Receiver<()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // From here on who calls learns that nobody is here.
+        self.turn.close();
+        if let Ok(Some(())) = self.turn.try_recv()
+            && let Some(host) = self.pool.hosts().get_mut(self.key)
+        {
+            host.call_next();
+        }
+    }
+}
+
 pub(crate) struct Pool {
     pub(crate) dialer: Dialer,
     hosts: Mutex<HashMap<Key, Host>>,
@@ -148,8 +180,13 @@ impl Pool {
                 host.waiting.push_back(call);
                 turn
             };
+            let mut turn = Turn {
+                pool: self,
+                key: &key,
+                turn,
+            };
             // An error would mean that the pool is gone, which this holds.
-            let _ = turn.await;
+            let _ = (&mut turn.turn).await;
         }
     }
 
@@ -173,12 +210,7 @@ impl Pool {
             gone.push(host.idle.remove(0));
             host.open -= 1;
         }
-        // Who has given up waiting does not take the turn.
-        while let Some(call) = host.waiting.pop_front() {
-            if call.send(()).is_ok() {
-                break;
-            }
-        }
+        host.call_next();
         if host.open == 0 && host.waiting.is_empty() {
             hosts.remove(key);
         }
@@ -262,5 +294,35 @@ impl fmt::Debug for Lease {
         f.debug_struct("Lease")
             .field("key", &self.key)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::Poll;
+
+    #[test]
+    fn who_gives_up_when_called_calls_the_next() {
+        let pool = Arc::new(Pool::new(Dialer::new(), 1, 1, Duration::from_secs(60)));
+        let origin = Origin::of(&"http://host/".parse().expect("a URL")).expect("an origin");
+        let key: Key = (origin, None);
+        let mut context = Context::from_waker(Waker::noop());
+        let place = || Box::pin(pool.place(key.clone()));
+        let Poll::Ready(first) = place().as_mut().poll(&mut context) else {
+            panic!("there is a place");
+        };
+        let (mut second, mut third) = (place(), place());
+        let mut is_waiting = |future: &mut Pin<Box<_>>| {
+            let polled: Poll<Lease> = Future::poll(Pin::as_mut(future), &mut context);
+            polled.is_pending()
+        };
+        assert!(is_waiting(&mut second) && is_waiting(&mut third));
+        // The second is called, and never learns of it.
+        drop(first);
+        drop(second);
+        assert!(!is_waiting(&mut third));
     }
 }
