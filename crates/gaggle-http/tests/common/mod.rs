@@ -13,6 +13,11 @@ use std::time::Duration;
 /// Longer than any wait of a test that holds; a test that fails ends by it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether tests are to do as much as a large server would: CI's step `load` says so.
+pub fn under_load() -> bool {
+    std::env::var_os("GAGGLE_TEST_LOAD").is_some()
+}
+
 /// A server that runs until it is stopped.
 pub struct Running {
     pub address: SocketAddr,
