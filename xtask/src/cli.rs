@@ -2,6 +2,7 @@
 
 use crate::ci::{self, Detector};
 use crate::failure::Failure;
+use crate::fuzz::{self, Fuzz};
 use crate::instructions::Mode;
 use crate::stress::{self, Stress};
 use lexopt::prelude::*;
@@ -19,6 +20,7 @@ Commands:
   miri   looks for undefined behaviour while the algorithms' tests run
   race   looks for data races while the tests run on the threads backend
   stress runs everything at once on goroutines, for minutes, on three allocators
+  fuzz   gives what parses bytes of others inputs that nobody would think of
   compat tries unmodified crates on a thousand goroutines each, and writes docs/compatibility.md
   bench  measures Gaggle beside Go, tokio, may and plain threads, and writes tables and plots
   instructions  counts those of gaggle-core's primitives, against the counts kept in the tree
@@ -82,6 +84,19 @@ orders of locking only.
 
 Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
 
+const FUZZ: &str = "\
+Gives what parses bytes of others inputs that nobody would think of
+
+Usage: cargo xtask fuzz [--seconds N] [TARGET]...
+
+  --seconds N   how long each target runs (default: 60)
+  TARGET        framing, server, websocket, proxies or courier; none: all
+
+It begins with the inputs in fuzz/seeds and what earlier runs have found in the target folder. An input that
+fails is printed, and kept in fuzz/artifacts; the target's program runs it again when it is given its path.
+
+Exit status: 0 nothing found, 1 something found, 2 wrong usage.";
+
 const STRESS: &str = "\
 Runs everything at once on goroutines, and checks every result
 
@@ -125,6 +140,8 @@ pub enum Request {
     Detect(Detector),
     /// Run the stress programs.
     Stress(Stress),
+    /// Run the fuzz targets.
+    Fuzz(Fuzz),
     /// Run the compatibility program with these arguments, which it reads itself.
     Compat(Vec<OsString>),
     /// Count the instructions of the primitives.
@@ -166,6 +183,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, F
         Some("ci") => parse_ci(&mut parser),
         Some("stress") => parse_stress(&mut parser),
         Some("instructions") => parse_instructions(&mut parser),
+        Some("fuzz") => parse_fuzz(&mut parser),
         Some("compat") => {
             let arguments = parser.raw_args().map_err(wrong)?;
             Ok(Request::Compat(arguments.collect()))
@@ -268,6 +286,34 @@ fn parse_stress(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
     Ok(Request::Stress(stress))
 }
 
+fn parse_fuzz(parser: &mut lexopt::Parser) -> Result<Request, Failure> {
+    let mut fuzz = Fuzz {
+        targets: Vec::new(),
+        seconds: 60,
+    };
+    while let Some(argument) = next(parser)? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Request::Help(FUZZ)),
+            Long("seconds") => fuzz.seconds = number(parser)?,
+            Value(name) => {
+                let name = name.to_string_lossy().into_owned();
+                if !fuzz::TARGETS.contains(&name.as_str()) {
+                    let known = fuzz::TARGETS.join(", ");
+                    return Err(Failure::new(format!(
+                        "no target named {name}; there is {known}"
+                    )));
+                }
+                fuzz.targets.push(name);
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    if fuzz.targets.is_empty() {
+        fuzz.targets = fuzz::TARGETS.map(String::from).to_vec();
+    }
+    Ok(Request::Fuzz(fuzz))
+}
+
 fn number(parser: &mut lexopt::Parser) -> Result<u64, Failure> {
     let value = parser.value().map_err(wrong)?;
     value.parse().map_err(wrong)
@@ -365,6 +411,17 @@ mod tests {
         assert_eq!(parsed("instructions --check"), expected(Mode::Check));
         assert_eq!(parsed("instructions --write"), expected(Mode::Write));
         assert!(parsed("instructions now").is_err());
+    }
+
+    #[test]
+    fn fuzz_runs_all_targets_for_a_minute_unless_said_otherwise() {
+        let fuzz = |targets: &[&str], seconds| {
+            let targets = targets.iter().map(|&target| target.to_owned()).collect();
+            Ok(Request::Fuzz(Fuzz { targets, seconds }))
+        };
+        assert_eq!(parsed("fuzz"), fuzz(&fuzz::TARGETS, 60));
+        assert_eq!(parsed("fuzz --seconds 5 server"), fuzz(&["server"], 5));
+        assert!(parsed("fuzz parser").unwrap_err().contains("framing"));
     }
 
     #[test]

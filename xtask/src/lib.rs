@@ -5,6 +5,7 @@
 //! - [`ci`] runs everything that must hold before a change is accepted, step by step.
 //! - [`compat`] hands over to the program that tries unmodified crates.
 //! - [`mod@bench`] hands over to the harness that compares with the peers.
+//! - [`mod@fuzz`] runs the fuzz targets.
 //! - [`cli`] reads the command line.
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod ci;
 pub mod cli;
 pub mod compat;
 pub mod failure;
+pub mod fuzz;
 pub mod instructions;
 pub mod stress;
 pub mod tidy;

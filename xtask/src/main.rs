@@ -51,6 +51,7 @@ fn run(request: Request) -> Result<bool, Failure> {
         Request::Bench(arguments) => bench::run(&workspace_root()?, &arguments),
         Request::Instructions(mode) => instructions::run(&workspace_root()?, mode),
         Request::Detect(detector) => ci::detect(&workspace_root()?, detector),
+        Request::Fuzz(fuzz) => fuzz.run(&workspace_root()?),
         Request::Stress(stress) => stress.run(&workspace_root()?),
         Request::Ci { only, keep_going } => ci::run(&workspace_root()?, &only, keep_going),
     }

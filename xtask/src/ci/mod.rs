@@ -14,9 +14,11 @@ mod steps;
 
 pub use command::Task;
 pub use observed::Observed;
+pub(crate) use steps::target_folder;
 pub use steps::{Step, steps};
 
 use crate::failure::Failure;
+use crate::fuzz::Fuzz;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -88,6 +90,22 @@ pub fn detect(root: &Path, detector: Detector) -> Result<bool, Failure> {
             false
         }
     })
+}
+
+/// Runs the fuzz targets; `false`: one failed, and the rest did not run.
+///
+/// # Errors
+/// When a command cannot be started at all.
+pub(crate) fn fuzz(root: &Path, fuzz: &Fuzz) -> Result<bool, Failure> {
+    for task in fuzz.tasks(root)? {
+        println!("$ {task}");
+        let ending = task.run(root, &mut |line| println!("{line}"))?;
+        if let Err(why) = task.verdict(ending) {
+            println!("=== fuzz FAILED: {why}");
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 enum Outcome {

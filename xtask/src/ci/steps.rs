@@ -3,6 +3,7 @@
 use super::command::Task;
 use super::detectors;
 use crate::failure::Failure;
+use crate::fuzz::{Fuzz, TARGETS};
 use crate::tidy;
 use std::path::Path;
 
@@ -67,8 +68,13 @@ static STEPS: &[Step] = &[
     ),
     tests(
         "load",
-        "everything at once, on three allocators, for a short time",
+        "everything at once on three allocators, and HTTP with more clients than is comfortable",
         load,
+    ),
+    step(
+        "fuzz",
+        "what parses bytes of others stands inputs that nobody would think of",
+        fuzz,
     ),
     step("examples", "the examples do what they say", examples),
     step(
@@ -143,7 +149,7 @@ fn run<const N: usize>(tasks: [Task; N]) -> Result<Plan, Failure> {
 
 fn lock(root: &Path) -> Result<Plan, Failure> {
     let mut tasks = vec![Task::new("cargo fetch --locked", 10)];
-    for own in ["bench", "bench/peers", "compat", "stress"] {
+    for own in ["bench", "bench/peers", "compat", "fuzz", "stress"] {
         if root.join(own).join("Cargo.toml").exists() {
             let fetch = format!("cargo fetch --locked --manifest-path {own}/Cargo.toml");
             tasks.push(Task::new(&fetch, 10));
@@ -288,6 +294,36 @@ fn load(_: &Path) -> Result<Plan, Failure> {
         Task::new(&format!("cargo test {manifest} --release --tests"), 15),
     ];
     tasks.extend(crate::stress::ALLOCATORS.iter().map(short));
+    // 10,000 connections and 5,000 slow clients; bodies of a gigabyte. On green by name (I3).
+    let gateway = "cargo run --release --quiet -p gaggle-examples --bin gateway --";
+    let http = [
+        format!("{gateway} load"),
+        format!("{gateway} clients"),
+        "cargo test --release -p gaggle-http --test conformance --test streaming".to_string(),
+    ];
+    let on_green = |line: &String| {
+        let task = Task::new(line, 15).with("GAGGLE_TEST_LOAD", "1");
+        task.with("GAGGLE_BACKEND", "green")
+    };
+    tasks.extend(http.iter().map(on_green));
+    Ok(Plan::Run(tasks))
+}
+
+/// The short form of `cargo xtask fuzz`.
+fn fuzz(root: &Path) -> Result<Plan, Failure> {
+    let all = Fuzz {
+        targets: TARGETS.map(String::from).to_vec(),
+        seconds: 5,
+    };
+    let manifest = "--manifest-path fuzz/Cargo.toml";
+    let mut tasks = vec![
+        Task::new(&format!("cargo fmt --all {manifest} --check"), 5),
+        Task::new(
+            &format!("cargo clippy {manifest} --all-targets -- -D warnings"),
+            15,
+        ),
+    ];
+    tasks.extend(all.tasks(root)?);
     Ok(Plan::Run(tasks))
 }
 
@@ -357,7 +393,7 @@ fn instructions(_: &Path) -> Result<Plan, Failure> {
 }
 
 /// A target folder beside the usual one, so that other compiler flags do not rebuild everything.
-pub(super) fn target_folder(root: &Path, name: &str) -> String {
+pub(crate) fn target_folder(root: &Path, name: &str) -> String {
     let base = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     base.join(name).to_string_lossy().into_owned()
 }
