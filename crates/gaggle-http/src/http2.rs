@@ -9,6 +9,7 @@
 //!   streams as fast as it opens them: a reset ends a context, not a handler that does not mind it, and until
 //!   one of them ends the next request waits.
 
+use crate::beside::{Beside, Tasks};
 use crate::connection::Application;
 use crate::connections::Handle;
 use crate::drive::Bell;
@@ -18,18 +19,15 @@ use crate::stream::Job;
 use crate::timer::Clock;
 use crate::transport::Transport;
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, Stream};
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 /// How often a client that says nothing is asked whether it is there, and how long it may take to answer.
@@ -37,18 +35,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an idle client that was told to send no more has to notice.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
-
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// Where hyper puts the futures of its streams: they are polled beside the connection (P1).
-#[derive(Clone, Default)]
-struct Beside(Rc<RefCell<Vec<Task>>>);
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for Beside {
-    fn execute(&self, future: F) {
-        self.0.borrow_mut().push(Box::pin(future));
-    }
-}
 
 /// Serves a connection whose `first` bytes have been read, to its end.
 pub(crate) fn serve<A: Application>(
@@ -93,7 +79,7 @@ pub(crate) fn serve<A: Application>(
     let mut run = Run {
         connection: pin!(connection),
         beside,
-        streams: FuturesUnordered::new(),
+        streams: Tasks::default(),
         told: None,
         busy_until: Instant::now(),
     };
@@ -173,7 +159,7 @@ impl Drop for Place {
 struct Run<'a, C> {
     connection: Pin<&'a mut C>,
     beside: Beside,
-    streams: FuturesUnordered<Task>,
+    streams: Tasks,
     /// When the client was told to send no more.
     told: Option<Instant>,
     /// When the last request ended.
@@ -194,12 +180,8 @@ impl<C: Future> Run<'_, C> {
             if self.connection.as_mut().poll(&mut context).is_ready() {
                 return None;
             }
-            let started = self.beside.0.take();
-            let is_new = !started.is_empty();
-            self.streams.extend(started);
-            while let Poll::Ready(Some(())) = Pin::new(&mut self.streams).poll_next(&mut context) {
-                self.busy_until = Instant::now();
-            }
+            let ended = || self.busy_until = Instant::now();
+            let is_new = self.streams.poll(&self.beside, &mut context, ended);
             if exchange.connection.is_draining() && self.told.is_none() {
                 // P3
                 self.told = Some(Instant::now());

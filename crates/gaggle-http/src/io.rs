@@ -83,6 +83,13 @@ impl<S: Owner> Io<S> {
         }
     }
 
+    /// Whether TLS has chosen HTTP/2 (ALPN).
+    #[cfg(all(feature = "client", feature = "http2", feature = "tls"))]
+    pub(crate) fn has_chosen_http2(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.alpn_protocol() == Some(b"h2"))
+    }
+
     fn poll_read_socket(
         &mut self,
         context: &mut Context<'_>,

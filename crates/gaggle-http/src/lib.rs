@@ -11,7 +11,7 @@
 //!
 //! # Features
 //! None is on by default: a server of HTTP/1.1 needs none.
-//! - `http2`: HTTP/2 for the server, by ALPN and by prior knowledge.
+//! - `http2`: HTTP/2 for the server, and for the client where that is on, by ALPN and by prior knowledge.
 //! - `tls`: TLS by rustls with ring, which needs a C compiler and nothing else.
 //! - `client`: a client of HTTP/1.1 with a pool: the module `client`.
 //! - `websocket`: WebSockets, for the server and as a client, with heartbeats: the module `websocket`.
@@ -46,6 +46,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+#[cfg(feature = "http2")]
+mod beside;
 #[cfg(feature = "client")]
 pub mod client;
 mod connection;

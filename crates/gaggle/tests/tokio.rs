@@ -79,3 +79,29 @@ fn goroutines_are_awaited_on_tokio() {
     let payload = answers.1.expect_err("it panicked");
     assert_eq!(payload.downcast_ref::<&str>(), Some(&"no"));
 }
+
+#[gaggle::test]
+fn a_thousand_goroutines_are_awaited_at_once_by_one_thread_of_tokio() {
+    let count = if gaggle::runtime::backend_name() == "green" {
+        1000
+    } else {
+        200
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let all_here = Arc::new(gaggle::sync::Barrier::new(count));
+    let sum = runtime.block_on(async {
+        let mut waiting = tokio::task::JoinSet::new();
+        for number in 0..count {
+            let all_here = Arc::clone(&all_here);
+            let goroutine = gaggle::go(move || {
+                all_here.wait();
+                number
+            });
+            waiting.spawn(async move { goroutine.await.expect("no panic") });
+        }
+        waiting.join_all().await.into_iter().sum::<usize>()
+    });
+    assert_eq!(sum, count * (count - 1) / 2);
+}

@@ -1,4 +1,4 @@
-//! From an origin to a connection that hyper speaks on: name, address, proxy, TLS.
+//! From an origin to a connection that hyper speaks on: name, address, proxy, TLS, and which HTTP.
 
 use crate::client::Outgoing;
 use crate::client::error::ClientError;
@@ -105,11 +105,26 @@ fn default_port(is_secure: bool) -> u16 {
 /// hyper's half that moves the bytes; whoever awaits a response polls it.
 pub(crate) type Driver = Pin<Box<http1::Connection<Io<Stream>, Outgoing>>>;
 
+/// A connection that was made.
+pub(crate) enum Made {
+    /// For one request at a time.
+    Http1(SendRequest<Outgoing>, Driver),
+    /// For many.
+    #[cfg(feature = "http2")]
+    Http2(crate::client::http2::Sender),
+}
+
 /// Makes connections.
 pub(crate) struct Dialer {
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) proxies: Proxies,
     pub(crate) connect_time: Duration,
+    /// Whether servers are asked for HTTP/2 by TLS.
+    #[cfg(feature = "http2")]
+    pub(crate) http2: bool,
+    /// Whether servers without TLS are known to speak HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) prior_knowledge: bool,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -129,6 +144,10 @@ impl Dialer {
             resolver: Arc::new(system),
             proxies: Proxies::from_environment(),
             connect_time: Duration::from_secs(10),
+            #[cfg(feature = "http2")]
+            http2: true,
+            #[cfg(feature = "http2")]
+            prior_knowledge: false,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -139,13 +158,39 @@ impl Dialer {
         &self,
         origin: &Origin,
         proxy: Option<&Proxy>,
-    ) -> Result<(SendRequest<Outgoing>, Driver), ClientError> {
+    ) -> Result<Made, ClientError> {
         self.check_tls(origin)?;
         let stream = self.dial(origin, proxy).map_err(ClientError::Connect)?;
         let io = Io::new(Stream::Tcp(stream), Bytes::new()).map_err(ClientError::Connect)?;
         let io = self.greet(origin, io).await?;
+        #[cfg(feature = "http2")]
+        if self.is_http2(origin, proxy, &io) {
+            return Ok(Made::Http2(crate::client::http2::start(io).await?));
+        }
         let (sender, connection) = http1::handshake(io).await.map_err(ClientError::exchange)?;
-        Ok((sender, Box::pin(connection)))
+        Ok(Made::Http1(sender, Box::pin(connection)))
+    }
+
+    /// Whether a connection to `origin` may turn out to be one of HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) fn may_be_http2(&self, origin: &Origin, proxy: Option<&Proxy>) -> bool {
+        #[cfg(feature = "tls")]
+        if origin.is_secure {
+            let config = self.tls.as_ref();
+            return config.is_some_and(|config| config.alpn_protocols.iter().any(|it| it == b"h2"));
+        }
+        // A proxy is asked by HTTP/1.1.
+        self.prior_knowledge && !origin.is_secure && proxy.is_none()
+    }
+
+    #[cfg(feature = "http2")]
+    fn is_http2(&self, origin: &Origin, proxy: Option<&Proxy>, io: &Io<Stream>) -> bool {
+        #[cfg(feature = "tls")]
+        if origin.is_secure {
+            return io.has_chosen_http2();
+        }
+        let _ = io;
+        self.may_be_http2(origin, proxy)
     }
 
     fn dial(&self, origin: &Origin, proxy: Option<&Proxy>) -> io::Result<TcpStream> {

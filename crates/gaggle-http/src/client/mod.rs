@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client with a pool of connections, limits for each host, deadlines, proxies and a resolver of
+//! An HTTP client with a pool of connections, limits for each host, deadlines, proxies and a resolver of
 //! the program's own.
 //!
 //! ```
@@ -24,19 +24,27 @@
 //! # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 //! ```
 //!
-//! A request runs on the goroutine that makes it: that one polls hyper and the socket, and nothing else is
-//! started. Redirects are answers like others, cookies headers like others, and bodies come as they were
+//! A request over HTTP/1.1 runs on the goroutine that makes it: that one polls hyper and the socket, and
+//! nothing else is started. With the feature `http2`, servers that choose HTTP/2 in TLS (ALPN), and those
+//! that are known to speak it ([`ClientBuilder::http2_prior_knowledge`]), are asked over one connection for all
+//! requests, which has a goroutine of its own until it is closed. Redirects are answers like others, cookies headers like others, and bodies come as they were
 //! sent.
 //!
-//! - L1: for each host at most so many connections are open; who finds no free one waits for one, in turn.
+//! - L1: for each host at most so many connections are open, or over HTTP/2 so many requests under way; who finds
+//!   no place waits for one, in turn.
 //! - L2: a connection goes back to the pool only when its response has been read to the end and hyper is
 //!   ready for the next request.
 //! - L3: a request is sent again only if it was never sent: on a pooled connection that turned out to be
-//!   closed, hyper hands it back.
+//!   closed, hyper hands it back. Over HTTP/2 one without a body that may be acted on twice (`GET`, `PUT`, ...) is
+//!   sent again as well when the server says goodbye to a connection that served others.
+//! - L4: while a connection is being made that may be of HTTP/2, and so for all, nobody else makes one to the same
+//!   host.
 
 mod body;
 mod connect;
 mod error;
+#[cfg(feature = "http2")]
+mod http2;
 mod pool;
 mod proxy;
 mod wait;
@@ -51,7 +59,6 @@ use crate::client::pool::Pool;
 use crate::client::wait::Wait;
 use bytes::Bytes;
 use gaggle::context::Context;
-use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -87,7 +94,8 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// How many connections may be open to one host; further requests wait for one. 100 unless set.
+    /// How many connections may be open to one host, or over HTTP/2 requests be under way; further requests
+    /// wait. 100 unless set.
     ///
     /// # Panics
     /// When `count` is zero.
@@ -175,6 +183,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether servers are asked for HTTP/2 in TLS, where the configuration names no protocols of its own
+    /// (`alpn_protocols`). They are unless set.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self, ask: bool) -> Self {
+        self.dialer.http2 = ask;
+        self
+    }
+
+    /// Whether servers without TLS are known to speak HTTP/2 (RFC 9113, 3.3): then they are asked by nothing
+    /// else, unless through a proxy. They are not unless set.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2_prior_knowledge(mut self, known: bool) -> Self {
+        self.dialer.prior_knowledge = known;
+        self
+    }
+
     /// Whom requests to `https` trust. Nobody unless set, so that `https` is refused.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -185,7 +211,17 @@ impl ClientBuilder {
 
     /// The client with these settings.
     #[must_use]
-    pub fn build(self) -> Client {
+    #[allow(unused_mut, reason = "only TLS with HTTP/2 changes anything")]
+    pub fn build(mut self) -> Client {
+        #[cfg(all(feature = "http2", feature = "tls"))]
+        if let Some(config) = self
+            .dialer
+            .tls
+            .as_mut()
+            .filter(|config| self.dialer.http2 && config.alpn_protocols.is_empty())
+        {
+            Arc::make_mut(config).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
         Client {
             pool: Arc::new(Pool::new(
                 self.dialer,
@@ -259,19 +295,10 @@ impl Client {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let (mut head, body) = request.into_parts();
-        let origin = Origin::of(&head.uri)?;
-        if !head.headers.contains_key(HOST) {
-            let host =
-                HeaderValue::from_str(&origin.host_header()).map_err(ClientError::request)?;
-            head.headers.insert(HOST, host);
-        }
+        let (head, body) = request.into_parts();
+        let uri = head.uri.clone();
+        let origin = Origin::of(&uri)?;
         let proxy = self.pool.dialer.proxies.for_origin(&origin);
-        // A proxy is asked for the whole address, unless it only passes bytes on.
-        if proxy.is_none() || origin.is_secure {
-            let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-            head.uri = path.parse().map_err(ClientError::request)?;
-        }
         let body: Outgoing = body.map_err(Into::into).boxed_unsync();
         let mut request = Request::from_parts(head, body);
         let mut wait = Wait::new(context, self.timeout);
@@ -279,10 +306,18 @@ impl Client {
             let mut lease = wait
                 .until(self.pool.lease(&origin, proxy.as_ref()))
                 .await??;
+            lease.shape(&mut request, &uri)?;
+            #[cfg(feature = "http2")]
+            let spare = lease.spare(&request);
             match wait.until(lease.send(request)).await? {
                 Ok(response) => return Ok(ResponseBody::of(response, lease, wait)),
                 // L3
                 Err((_, Some(unsent))) if lease.is_reused() => request = *unsent,
+                #[cfg(feature = "http2")]
+                Err((error, _)) if lease.is_goodbye(&error) => match spare {
+                    Some(spare) => request = spare,
+                    None => return Err(ClientError::exchange(error)),
+                },
                 Err((error, _)) => return Err(ClientError::exchange(error)),
             }
         }

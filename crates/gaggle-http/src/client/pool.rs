@@ -1,11 +1,12 @@
 //! The connections that are open, by origin: so many at most, and those that nobody uses.
 
 use crate::client::Outgoing;
-use crate::client::connect::{Dialer, Driver, Origin};
+use crate::client::connect::{Dialer, Driver, Made, Origin};
 use crate::client::error::ClientError;
 use crate::client::proxy::Proxy;
 use futures_channel::oneshot;
-use http::{Request, Response};
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use std::collections::{HashMap, VecDeque};
@@ -32,10 +33,37 @@ struct Connection {
     is_over: bool,
 }
 
+/// A connection of HTTP/2, which requests share.
+#[cfg(feature = "http2")]
+struct Shared {
+    sender: crate::client::http2::Sender,
+    /// When the last request on it ended.
+    since: Instant,
+}
+
+/// What a request is sent on.
+enum Link {
+    /// A connection of its own.
+    One(Connection),
+    /// A stream of a connection that others use as well.
+    #[cfg(feature = "http2")]
+    Stream(crate::client::http2::Sender),
+}
+
 #[derive(Default)]
 struct Host {
-    /// Connections in use, idle, or being made (L1).
+    /// Connections in use, idle, or being made; and streams (L1).
     open: usize,
+    /// How many of those are streams.
+    streams: usize,
+    #[cfg(feature = "http2")]
+    shared: Option<Shared>,
+    /// Who waits while somebody makes a connection that may turn out to be for all (L4).
+    #[cfg(feature = "http2")]
+    dialing: Option<Vec<oneshot::Sender<()>>>,
+    /// A connection that could have been for all was for one.
+    #[cfg(feature = "http2")]
+    is_http1: bool,
     /// The one used last is the last.
     idle: Vec<Idle>,
     /// Who waits for one to become free, the first first.
@@ -120,10 +148,14 @@ impl Pool {
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.hosts().values().map(|host| host.open).sum()
+        let hosts = self.hosts();
+        let counts = hosts
+            .values()
+            .map(|host| host.open - host.streams + host.shared_count());
+        counts.sum()
     }
 
-    /// A connection to `origin`, one that is idle or a new one (L1).
+    /// A connection to `origin`, or a stream on one: one that is there, or a new one (L1).
     pub(crate) async fn lease(
         self: &Arc<Self>,
         origin: &Origin,
@@ -131,50 +163,110 @@ impl Pool {
     ) -> Result<Lease, ClientError> {
         let key = (origin.clone(), proxy.cloned());
         let mut place = self.place(key).await;
-        if place.connection.is_none() {
-            let (sender, driver) = self.dialer.connect(origin, proxy).await?;
-            place.connection = Some(Connection {
-                sender,
-                driver,
-                is_over: false,
-            });
+        if place.link.is_some() {
+            return Ok(place);
+        }
+        #[cfg(feature = "http2")]
+        let _dialing = match self.dialer.may_be_http2(origin, proxy) {
+            true => match self.turn_to_dial(&mut place).await {
+                Dial::Found => return Ok(place),
+                Dial::Own(dialing) => dialing,
+            },
+            false => None,
+        };
+        match self.dialer.connect(origin, proxy).await? {
+            Made::Http1(sender, driver) => {
+                #[cfg(feature = "http2")]
+                if let Some(host) = self.hosts().get_mut(&place.key) {
+                    host.is_http1 = true;
+                }
+                place.link = Some(Link::One(Connection {
+                    sender,
+                    driver,
+                    is_over: false,
+                }));
+            }
+            #[cfg(feature = "http2")]
+            Made::Http2(sender) => {
+                if let Some(host) = self.hosts().get_mut(&place.key) {
+                    host.streams += 1;
+                    host.is_http1 = false;
+                    host.shared = Some(Shared {
+                        sender: sender.clone(),
+                        since: Instant::now(),
+                    });
+                }
+                place.link = Some(Link::Stream(sender));
+            }
         }
         Ok(place)
     }
 
-    /// A place among the origin's connections, with an idle connection if there is one.
+    /// Waits while another makes a connection that may be for all (L4).
+    #[cfg(feature = "http2")]
+    async fn turn_to_dial<'a>(self: &'a Arc<Self>, place: &mut Lease) -> Dial<'a> {
+        loop {
+            let turn = {
+                let mut hosts = self.hosts();
+                let Some(host) = hosts.get_mut(&place.key) else {
+                    return Dial::Own(None);
+                };
+                if let Some(sender) = host.stream(self.idle_time) {
+                    host.streams += 1;
+                    place.link = Some(Link::Stream(sender));
+                    place.is_reused = true;
+                    return Dial::Found;
+                }
+                if host.is_http1 {
+                    return Dial::Own(None);
+                }
+                match &mut host.dialing {
+                    Some(waiting) => {
+                        let (call, turn) = oneshot::channel();
+                        waiting.push(call);
+                        turn
+                    }
+                    none => {
+                        *none = Some(Vec::new());
+                        let key = place.key.clone();
+                        return Dial::Own(Some(Dialing { pool: self, key }));
+                    }
+                }
+            };
+            // It is dropped, or rings: both mean that it is over.
+            let _ = turn.await;
+        }
+    }
+
+    /// A place among the origin's connections, with an idle connection or a stream if there is one.
     async fn place(self: &Arc<Self>, key: Key) -> Lease {
+        let lease = |link: Option<Link>| Lease {
+            pool: Arc::clone(self),
+            key: key.clone(),
+            is_reused: link.is_some(),
+            link,
+            is_recycled: false,
+        };
         loop {
             let turn = {
                 let mut hosts = self.hosts();
                 let host = hosts.entry(key.clone()).or_default();
                 if let Some(idle) = host.idle.pop() {
                     drop(hosts);
-                    let mut lease = Lease {
-                        pool: Arc::clone(self),
-                        key: key.clone(),
-                        connection: Some(idle.connection),
-                        is_reused: true,
-                        is_recycled: false,
-                    };
+                    let mut connection = idle.connection;
                     let is_fresh = idle.since.elapsed() < self.idle_time;
-                    if is_fresh && lease.connection.as_mut().is_some_and(Connection::is_usable) {
-                        return lease;
-                    }
-                    // Its place goes to this request.
-                    lease.connection = None;
-                    lease.is_reused = false;
-                    return lease;
+                    // If it is good for nothing, its place goes to this request.
+                    let is_usable = is_fresh && connection.is_usable();
+                    return lease(is_usable.then_some(Link::One(connection)));
                 }
                 if host.open < self.connections_max {
                     host.open += 1;
-                    return Lease {
-                        pool: Arc::clone(self),
-                        key,
-                        connection: None,
-                        is_reused: false,
-                        is_recycled: false,
-                    };
+                    #[cfg(feature = "http2")]
+                    if let Some(sender) = host.stream(self.idle_time) {
+                        host.streams += 1;
+                        return lease(Some(Link::Stream(sender)));
+                    }
+                    return lease(None);
                 }
                 let (call, turn) = oneshot::channel();
                 host.waiting.push_back(call);
@@ -190,8 +282,8 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back, or its place alone.
-    fn give_back(&self, key: &Key, connection: Option<Connection>) {
+    /// Takes a connection back, or its place alone, which may have been one for a stream.
+    fn give_back(&self, key: &Key, connection: Option<Connection>, is_stream: bool) {
         let mut gone = Vec::new();
         let mut hosts = self.hosts();
         let Some(host) = hosts.get_mut(key) else {
@@ -204,6 +296,10 @@ impl Pool {
             }),
             None => host.open -= 1,
         }
+        #[cfg(feature = "http2")]
+        let unused = host.end_stream(is_stream, self.idle_max);
+        #[cfg(not(feature = "http2"))]
+        let _ = is_stream;
         // The oldest are the first.
         let is_old = |idle: &Idle| idle.since.elapsed() >= self.idle_time;
         while host.idle.len() > self.idle_max || host.idle.first().is_some_and(is_old) {
@@ -211,11 +307,83 @@ impl Pool {
             host.open -= 1;
         }
         host.call_next();
-        if host.open == 0 && host.waiting.is_empty() {
+        if host.open == 0 && host.waiting.is_empty() && host.shared_count() == 0 {
             hosts.remove(key);
         }
         drop(hosts);
         drop(gone);
+        #[cfg(feature = "http2")]
+        drop(unused);
+    }
+}
+
+impl Host {
+    /// How many connections are shared.
+    fn shared_count(&self) -> usize {
+        #[cfg(feature = "http2")]
+        return usize::from(
+            self.shared
+                .as_ref()
+                .is_some_and(|shared| !shared.sender.is_closed()),
+        );
+        #[cfg(not(feature = "http2"))]
+        0
+    }
+
+    /// A stream on the shared connection, if there is one that is good for another request.
+    #[cfg(feature = "http2")]
+    fn stream(&mut self, idle_time: Duration) -> Option<crate::client::http2::Sender> {
+        let shared = self.shared.as_ref()?;
+        let is_old = self.streams == 0 && shared.since.elapsed() >= idle_time;
+        if is_old || shared.sender.is_closed() {
+            self.shared = None;
+            return None;
+        }
+        Some(shared.sender.clone())
+    }
+
+    /// Counts a stream that has ended; answers the connection that is not kept.
+    #[cfg(feature = "http2")]
+    fn end_stream(&mut self, is_stream: bool, idle_max: usize) -> Option<Shared> {
+        if !is_stream {
+            return None;
+        }
+        self.streams -= 1;
+        let shared = self.shared.as_mut()?;
+        shared.since = Instant::now();
+        let is_kept = !shared.sender.is_closed() && (idle_max > 0 || self.streams > 0);
+        if is_kept { None } else { self.shared.take() }
+    }
+}
+
+/// What came of waiting for the one that makes a connection.
+#[cfg(feature = "http2")]
+enum Dial<'a> {
+    /// There is one for all now.
+    Found,
+    /// One's own is to be made; the others wait if it may be for all.
+    Own(Option<Dialing<'a>>),
+}
+
+/// Lets the others go on when it is dropped.
+#[cfg(feature = "http2")]
+struct Dialing<'a> {
+    pool: &'a Pool,
+    key: Key,
+}
+
+#[cfg(feature = "http2")]
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        let waiting = self
+            .pool
+            .hosts()
+            .get_mut(&self.key)
+            .and_then(|host| host.dialing.take());
+        for call in waiting.into_iter().flatten() {
+            // Who has given up waiting does not hear it.
+            let _ = call.send(());
+        }
     }
 }
 
@@ -228,11 +396,12 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A connection in use, or the place for one; dropping it closes the connection and gives up the place.
+/// A connection in use, a stream of one, or the place for either; dropping it closes the connection or ends
+/// the stream, and gives up the place.
 pub(crate) struct Lease {
     pool: Arc<Pool>,
     key: Key,
-    connection: Option<Connection>,
+    link: Option<Link>,
     is_reused: bool,
     is_recycled: bool,
 }
@@ -246,46 +415,119 @@ impl Lease {
         self.is_reused
     }
 
-    /// Sends a request and awaits the head of its response, moving the connection's bytes meanwhile.
+    /// Gives a request for `uri` the form that it has on this connection.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn shape(
+        &self,
+        request: &mut Request<Outgoing>,
+        uri: &Uri,
+    ) -> Result<(), ClientError> {
+        let (origin, proxy) = &self.key;
+        let headers = request.headers_mut();
+        #[cfg(feature = "http2")]
+        if matches!(self.link, Some(Link::Stream(_))) {
+            // The whole address is in the fields that begin with a colon.
+            headers.remove(HOST);
+            *request.uri_mut() = uri.clone();
+            return Ok(());
+        }
+        if !headers.contains_key(HOST) {
+            let host =
+                HeaderValue::from_str(&origin.host_header()).map_err(ClientError::request)?;
+            headers.insert(HOST, host);
+        }
+        // A proxy is asked for the whole address, unless it only passes bytes on.
+        *request.uri_mut() = match proxy.is_some() && !origin.is_secure {
+            true => uri.clone(),
+            false => {
+                let path = uri.path_and_query().map_or("/", |path| path.as_str());
+                path.parse().map_err(ClientError::request)?
+            }
+        };
+        Ok(())
+    }
+
+    /// Sends a request and awaits the head of its response, moving the bytes of a connection of its own
+    /// meanwhile.
     pub(crate) async fn send(
         &mut self,
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let connection = self
-            .connection
-            .as_mut()
-            .expect("a lease is of a connection");
-        let mut response = pin!(connection.sender.try_send_request(request));
-        let (driver, is_over) = (&mut connection.driver, &mut connection.is_over);
-        let outcome = poll_fn(|context| {
-            if !*is_over {
-                *is_over = driver.as_mut().poll(context).is_ready();
+        let outcome = match self.link.as_mut().expect("a lease is of a connection") {
+            Link::One(connection) => {
+                let mut response = pin!(connection.sender.try_send_request(request));
+                let (driver, is_over) = (&mut connection.driver, &mut connection.is_over);
+                poll_fn(|context| {
+                    if !*is_over {
+                        *is_over = driver.as_mut().poll(context).is_ready();
+                    }
+                    response.as_mut().poll(context)
+                })
+                .await
             }
-            response.as_mut().poll(context)
-        });
-        outcome.await.map_err(|mut failure| {
+            #[cfg(feature = "http2")]
+            Link::Stream(sender) => sender.try_send_request(request).await,
+        };
+        outcome.map_err(|mut failure| {
             let unsent = failure.take_message().map(Box::new);
             (failure.into_error(), unsent)
         })
     }
 
-    /// Moves the connection's bytes.
+    /// A request to be sent instead of `request` if the server says goodbye to it, where that may be done.
+    #[cfg(feature = "http2")]
+    pub(crate) fn spare(&self, request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+        match &self.link {
+            Some(Link::Stream(_)) if self.is_reused => crate::client::http2::spare(request),
+            _ => None,
+        }
+    }
+
+    /// Notes what came of a request; whether the server said goodbye. Nobody else is then given a stream of
+    /// that connection.
+    #[cfg(feature = "http2")]
+    pub(crate) fn is_goodbye(&self, error: &hyper::Error) -> bool {
+        let is_goodbye = crate::client::http2::is_goodbye(error);
+        if is_goodbye {
+            let mut hosts = self.pool.hosts();
+            let shared = hosts.get_mut(&self.key).and_then(|host| host.shared.take());
+            drop(hosts);
+            drop(shared);
+        }
+        is_goodbye
+    }
+
+    /// Moves the bytes of a connection of its own.
     pub(crate) fn poll_driver(&mut self, context: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection {
-            connection.poll_driver(context);
+        match &mut self.link {
+            Some(Link::One(connection)) => connection.poll_driver(context),
+            #[cfg(feature = "http2")]
+            Some(Link::Stream(_)) => {}
+            None => {}
         }
     }
 
     /// Gives the connection to the next request, if it is good for one (L2).
     pub(crate) fn recycle(mut self) {
-        self.is_recycled = self.connection.as_mut().is_some_and(Connection::is_usable);
+        self.is_recycled = match &mut self.link {
+            Some(Link::One(connection)) => connection.is_usable(),
+            _ => false,
+        };
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let connection = self.connection.take().filter(|_| self.is_recycled);
-        self.pool.give_back(&self.key, connection);
+        let (connection, is_stream) = match self.link.take() {
+            Some(Link::One(connection)) => (Some(connection), false),
+            #[cfg(feature = "http2")]
+            Some(Link::Stream(_)) => (None, true),
+            None => (None, false),
+        };
+        let connection = connection.filter(|_| self.is_recycled);
+        self.pool.give_back(&self.key, connection, is_stream);
     }
 }
 

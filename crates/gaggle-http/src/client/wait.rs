@@ -35,14 +35,15 @@ impl Wait {
 
     /// Whether the time is up; else the task is woken when it is.
     pub(crate) fn poll(&mut self, context: &mut task::Context<'_>) -> Result<(), ClientError> {
+        // First, so that a context which ends after the look at it wakes the task; that it has ended already
+        // is seen by that look.
+        let _ = Pin::new(&mut self.ended).poll(context);
         if let Some(error) = self.context.err() {
             return Err(match error {
                 ContextError::DeadlineExceeded => ClientError::TimedOut,
                 error => ClientError::Ended(error),
             });
         }
-        // What it answers is what the context has just been asked.
-        let _ = Pin::new(&mut self.ended).poll(context);
         let sleep = self.sleep.as_mut();
         if sleep.is_some_and(|sleep| sleep.as_mut().poll(context).is_ready()) {
             return Err(ClientError::TimedOut);
