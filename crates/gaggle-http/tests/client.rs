@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::{Running, echo};
 use gaggle::context;
-use gaggle_http::client::{Client, ClientBuilder, ClientError, Proxies};
+use gaggle_http::client::{Client, ClientBuilder, ClientError, Proxies, ResponseBody};
 use gaggle_http::{Peer, Server, tls};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -37,6 +37,24 @@ fn who(builder: gaggle_http::ServerBuilder) -> Running {
     })
 }
 
+/// A server of `localhost` that echoes, and who trusts it.
+fn echo_by_tls() -> (Running, Arc<rustls::ClientConfig>) {
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let chain = made.cert.pem();
+    let key = made.signing_key.serialize_pem();
+    let config = tls::server_config(chain.as_bytes(), key.as_bytes()).expect("they belong");
+    let trusting = tls::client_config(chain.as_bytes()).expect("it is one");
+    let server = Running::handler(Server::builder().tls(config), echo);
+    (server, trusting)
+}
+
+/// What is answered, as text.
+fn text(outcome: Result<Response<ResponseBody>, ClientError>) -> String {
+    let body = outcome.expect("an answer").into_body();
+    body.text(8 << 20).expect("text")
+}
+
 #[test]
 fn requests_one_after_the_other_share_a_connection() {
     let server = who(Server::builder());
@@ -45,8 +63,7 @@ fn requests_one_after_the_other_share_a_connection() {
     let context = context::background();
     let mut seen = HashSet::new();
     for _ in 0..10 {
-        let response = client.get(&context, &url).expect("an answer");
-        seen.insert(response.into_body().text(1000).expect("text"));
+        seen.insert(text(client.get(&context, &url)));
     }
     assert_eq!(seen.len(), 1);
     assert_eq!(client.connections(), 1);
@@ -64,11 +81,8 @@ fn bodies_go_both_ways_whatever_their_size() {
     for size in [0, 1, 100_000, 5_000_000] {
         let url = format!("http://{}/size?{size}", server.address);
         let body = "x".repeat(size);
-        let response = client
-            .request(&context, post(url, body.clone()))
-            .expect("an answer");
-        let text = response.into_body().text(8 << 20).expect("text");
-        assert!(text == format!("POST /size {body}"));
+        let answer = text(client.request(&context, post(url, body.clone())));
+        assert!(answer == format!("POST /size {body}"));
     }
     assert_eq!(client.connections(), 1);
     drop(client);
@@ -113,12 +127,7 @@ fn no_more_connections_are_open_than_the_limit_allows() {
             let (client, url) = (client.clone(), url.clone());
             gaggle::go(move || {
                 let request = post(url, number.to_string());
-                let response = client.request(&context::background(), request);
-                response
-                    .expect("an answer")
-                    .into_body()
-                    .text(100)
-                    .expect("text")
+                text(client.request(&context::background(), request))
             })
         })
         .collect();
@@ -149,14 +158,7 @@ fn who_waits_for_a_connection_gives_up_with_its_context() {
     let client = builder().connections_per_host(1).build();
     let first = gaggle::go({
         let (client, url) = (client.clone(), url.clone());
-        move || {
-            let response = client.get(&context::background(), &url);
-            response
-                .expect("an answer")
-                .into_body()
-                .text(100)
-                .expect("text")
-        }
+        move || text(client.get(&context::background(), &url))
     });
     is_in.recv().expect("the request arrives");
     let (limited, _cancel) = context::background().with_timeout(Duration::from_millis(30));
@@ -165,27 +167,40 @@ fn who_waits_for_a_connection_gives_up_with_its_context() {
     release.send(()).expect("it waits");
     assert_eq!(first.join().expect("no panic"), "GET / ");
     release.send(()).expect("it will wait");
-    let response = client.get(&context::background(), &url).expect("an answer");
-    assert_eq!(response.into_body().text(100).expect("text"), "GET / ");
+    assert_eq!(text(client.get(&context::background(), &url)), "GET / ");
     drop(client);
     server.stop();
 }
 
 #[test]
 fn connection_that_the_server_closed_meanwhile_is_replaced() {
-    let server = who(Server::builder().idle_timeout(Duration::from_millis(30)));
-    let url = format!("http://{}/", server.address);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!(
+        "http://{}/",
+        listener.local_addr().expect("a bound address")
+    );
+    let (closed, is_closed) = mpsc::channel();
+    let server = gaggle::go(move || {
+        for number in 0..3 {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.read(&mut [0; 1000]).expect("a request");
+            // It does not say that the connection will not be kept.
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+            )
+            .expect("the client reads");
+            drop(stream);
+            closed.send(()).expect("the test waits");
+        }
+    });
     let client = builder().build();
-    let context = context::background();
-    let mut seen = HashSet::new();
-    for _ in 0..3 {
-        let response = client.get(&context, &url).expect("an answer");
-        seen.insert(response.into_body().text(1000).expect("text"));
-        gaggle::time::sleep(Duration::from_millis(100));
+    for number in 0..3 {
+        let answer = text(client.get(&context::background(), &url));
+        assert_eq!(answer, number.to_string());
+        is_closed.recv().expect("the server closes it");
     }
-    assert_eq!(seen.len(), 3);
-    drop(client);
-    server.stop();
+    server.join().expect("no panic");
 }
 
 #[test]
@@ -287,24 +302,17 @@ fn resolver_of_the_programs_own_is_asked() {
             Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1)), address])
         })
         .build();
-    let response = client.get(&context::background(), "http://gaggle.test/");
-    let text = response.expect("an answer").into_body().text(100);
-    assert_eq!(text.expect("text"), "gaggle.test");
+    let answer = client.get(&context::background(), "http://gaggle.test/");
+    assert_eq!(text(answer), "gaggle.test");
     drop(client);
     server.stop();
 }
 
 #[test]
 fn https_is_checked_against_whom_the_client_trusts() {
-    let names = vec!["localhost".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-    let chain = made.cert.pem();
-    let key = made.signing_key.serialize_pem();
-    let config = tls::server_config(chain.as_bytes(), key.as_bytes()).expect("they belong");
-    let server = Running::handler(Server::builder().tls(config), echo);
+    let (server, trusting) = echo_by_tls();
     let address = server.address;
     let resolver = move |_: &str, _: u16| Ok(vec![address]);
-    let trusting = tls::client_config(chain.as_bytes()).expect("it is one");
     let client = builder()
         .tls(Arc::clone(&trusting))
         .resolver(resolver)
@@ -312,12 +320,8 @@ fn https_is_checked_against_whom_the_client_trusts() {
     let context = context::background();
     for _ in 0..3 {
         let body = "y".repeat(300_000);
-        let response = client.request(
-            &context,
-            post("https://localhost/s".to_owned(), body.clone()),
-        );
-        let text = response.expect("an answer").into_body().text(1 << 20);
-        assert!(text.expect("text") == format!("POST /s {body}"));
+        let request = post("https://localhost/s".to_owned(), body.clone());
+        assert!(text(client.request(&context, request)) == format!("POST /s {body}"));
     }
     assert_eq!(client.connections(), 1);
     let other = client.get(&context, "https://other.test/");
@@ -363,12 +367,7 @@ fn proxy(target: SocketAddr) -> (SocketAddr, mpsc::Receiver<String>) {
 
 #[test]
 fn proxy_is_asked_for_the_whole_address_or_to_pass_bytes_on() {
-    let names = vec!["localhost".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
-    let chain = made.cert.pem();
-    let key = made.signing_key.serialize_pem();
-    let config = tls::server_config(chain.as_bytes(), key.as_bytes()).expect("they belong");
-    let server = Running::handler(Server::builder().tls(config), echo);
+    let (server, trusting) = echo_by_tls();
     let context = context::background();
 
     let (address, notes) = proxy(server.address);
@@ -376,10 +375,8 @@ fn proxy_is_asked_for_the_whole_address_or_to_pass_bytes_on() {
         .http(&format!("http://{address}"))
         .expect("an address");
     let client = Client::builder().proxies(proxies).build();
-    let response = client
-        .get(&context, "http://far.test/path?q=1")
-        .expect("an answer");
-    assert_eq!(response.into_body().text(100).expect("text"), "proxy");
+    let answer = client.get(&context, "http://far.test/path?q=1");
+    assert_eq!(text(answer), "proxy");
     let head = notes.recv().expect("it was asked");
     assert!(
         head.starts_with("GET http://far.test/path?q=1 HTTP/1.1\r\n"),
@@ -390,12 +387,9 @@ fn proxy_is_asked_for_the_whole_address_or_to_pass_bytes_on() {
     let proxies = Proxies::none()
         .https(&format!("http://me:secret@{address}"))
         .expect("an address");
-    let trusting = tls::client_config(chain.as_bytes()).expect("it is one");
     let client = Client::builder().proxies(proxies).tls(trusting).build();
-    let response = client
-        .get(&context, "https://localhost:444/in")
-        .expect("an answer");
-    assert_eq!(response.into_body().text(100).expect("text"), "GET /in ");
+    let answer = client.get(&context, "https://localhost:444/in");
+    assert_eq!(text(answer), "GET /in ");
     let head = notes.recv().expect("it was asked");
     assert!(
         head.starts_with("CONNECT localhost:444 HTTP/1.1\r\n"),
@@ -473,14 +467,7 @@ fn two_hundred_goroutines_ask_at_once() {
     let all: Vec<_> = (0..COUNT)
         .map(|_| {
             let (client, url) = (client.clone(), url.clone());
-            gaggle::go(move || {
-                let response = client.get(&context::background(), &url);
-                response
-                    .expect("an answer")
-                    .into_body()
-                    .text(100)
-                    .expect("text")
-            })
+            gaggle::go(move || text(client.get(&context::background(), &url)))
         })
         .collect();
     for one in all {
