@@ -1,8 +1,9 @@
 //! Accepting: a goroutine for each connection, so many at most, and an orderly end.
 //!
 //! - V1: a connection is counted from its accept until its goroutine has ended, by return or by panic.
-//! - V2: nothing is accepted while as many connections are counted as the limit allows, nor once the context
-//!   has ended: who comes then waits in the kernel's queue, or is refused.
+//! - V2: nothing is accepted while as many connections are counted as the limit allows: who comes then waits in
+//!   the kernel's queue. Once the context has ended nobody is served: who comes is refused, or closed unheard if
+//!   the accept was under way.
 //! - V3: `serve` returns when no connection is counted.
 
 use crate::backend::{Backend, backend};
@@ -153,17 +154,17 @@ where
         if context.err().is_some() {
             break;
         }
-        let started = context
-            .run(|| listener.accept_stream())
-            .and_then(|stream| start(stream, context, &handler, counted));
+        let accepted = context.run(|| listener.accept_stream());
+        // Who came as the end was called is not served (V2). The clock may be ahead of the timer that ends the
+        // context.
+        if context.err().is_some() || counter.has_ended() {
+            break;
+        }
+        let started = accepted.and_then(|stream| start(stream, context, &handler, counted));
         let Err(error) = started else {
             pause = PAUSE_MIN;
             continue;
         };
-        // The clock may be ahead of the timer that ends the context.
-        if context.err().is_some() || counter.has_ended() {
-            break;
-        }
         match lasting(&error) {
             Lasting::No => {}
             Lasting::Shortage => {
