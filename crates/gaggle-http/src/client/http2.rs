@@ -14,7 +14,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use std::error::Error;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -84,17 +83,21 @@ fn run(io: Io<Stream>, tell: oneshot::Sender<Greeted>) {
             return;
         }
     };
-    let mut connection = pin!(connection);
+    let mut connection = Some(Box::pin(connection));
     let mut tasks = Tasks::default();
-    let mut is_over = false;
     gaggle::block_on(poll_fn(|context| {
         loop {
-            // What goes wrong is told to those who wait for responses.
-            is_over = is_over || connection.as_mut().poll(context).is_ready();
+            // What goes wrong is told to those who wait for responses; to those who come too late by its drop.
+            let is_over = connection
+                .as_mut()
+                .map(|one| one.as_mut().poll(context).is_ready());
+            if is_over == Some(true) {
+                connection = None;
+            }
             if tasks.poll(&beside, context, || ()) {
                 continue;
             }
-            return match is_over && tasks.is_empty() {
+            return match connection.is_none() && tasks.is_empty() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             };

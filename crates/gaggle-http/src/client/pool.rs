@@ -28,9 +28,9 @@ struct Idle {
 /// hyper's two halves.
 struct Connection {
     sender: SendRequest<Outgoing>,
-    driver: Driver,
-    /// The driver has ended, and is not to be polled again.
-    is_over: bool,
+    /// `None`: it has ended. It is dropped at once: hyper tells a request that came too late of the end by that
+    /// alone.
+    driver: Option<Driver>,
 }
 
 /// A connection of HTTP/2, which requests share.
@@ -110,19 +110,25 @@ pub(crate) struct Pool {
     idle_time: Duration,
 }
 
+/// Polls a driver until it ends, and drops it then.
+fn poll_driver(driver: &mut Option<Driver>, context: &mut Context<'_>) {
+    let is_over = |driver: &mut Driver| driver.as_mut().poll(context).is_ready();
+    if driver.as_mut().is_some_and(is_over) {
+        *driver = None;
+    }
+}
+
 impl Connection {
     /// Moves bytes; what goes wrong is told by what is awaited.
     fn poll_driver(&mut self, context: &mut Context<'_>) {
-        if !self.is_over {
-            self.is_over = self.driver.as_mut().poll(context).is_ready();
-        }
+        poll_driver(&mut self.driver, context);
     }
 
     /// Whether another request may be sent on it, as far as can be seen.
     fn is_usable(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         self.poll_driver(&mut context);
-        !self.is_over && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 }
 
@@ -182,8 +188,7 @@ impl Pool {
                 }
                 place.link = Some(Link::One(Connection {
                     sender,
-                    driver,
-                    is_over: false,
+                    driver: Some(driver),
                 }));
             }
             #[cfg(feature = "http2")]
@@ -458,11 +463,9 @@ impl Lease {
         let outcome = match self.link.as_mut().expect("a lease is of a connection") {
             Link::One(connection) => {
                 let mut response = pin!(connection.sender.try_send_request(request));
-                let (driver, is_over) = (&mut connection.driver, &mut connection.is_over);
+                let driver = &mut connection.driver;
                 poll_fn(|context| {
-                    if !*is_over {
-                        *is_over = driver.as_mut().poll(context).is_ready();
-                    }
+                    poll_driver(driver, context);
                     response.as_mut().poll(context)
                 })
                 .await
@@ -542,7 +545,13 @@ impl fmt::Debug for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Io;
+    use crate::listener::Stream;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty};
+    use hyper::client::conn::http1;
     use std::future::Future;
+    use std::os::unix::net::UnixStream;
     use std::pin::Pin;
     use std::task::Poll;
 
@@ -566,5 +575,31 @@ mod tests {
         drop(first);
         drop(second);
         assert!(!is_waiting(&mut third));
+    }
+
+    #[test]
+    fn who_asks_on_a_connection_that_has_just_ended_is_told_and_keeps_its_request() {
+        let pool = Arc::new(Pool::new(Dialer::new(), 1, 1, Duration::from_secs(60)));
+        let origin = Origin::of(&"http://host/".parse().expect("a URL")).expect("an origin");
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(mut lease) = pin!(pool.place((origin, None))).poll(&mut context) else {
+            panic!("there is a place");
+        };
+        let (here, there) = UnixStream::pair().expect("descriptors enough");
+        let io = Io::new(Stream::Unix(here), Bytes::new()).expect("a socket");
+        let (sender, driver) = gaggle::block_on(http1::handshake(io)).expect("nothing is sent yet");
+        let mut connection = Connection {
+            sender,
+            driver: Some(Box::pin(driver)),
+        };
+        assert!(connection.is_usable());
+        lease.link = Some(Link::One(connection));
+        drop(there);
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let Poll::Ready(outcome) = pin!(lease.send(Request::new(body))).poll(&mut context) else {
+            panic!("it would wait for ever");
+        };
+        let (_, unsent) = outcome.expect_err("nobody answers");
+        assert!(unsent.is_some());
     }
 }
