@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 const CONNECTION_KILOBYTES_MAX: u64 = 64;
 /// What a body may need while it passes both ways, however long it is.
 const BODY_KILOBYTES_MAX: u64 = 48 * 1024;
-/// By how much the memory of each connection beside it may grow meanwhile: the stacks of those that have waited
-/// for long were given back, and are needed again.
+/// By how much the memory of each connection beside it may grow meanwhile. Alone, the same body needs a few
+/// megabytes.
 const GROWTH_KILOBYTES_MAX: u64 = 16;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +61,8 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let echo = Child::backend(any_port, "echo")?;
     let gateway = Child::gateway([first.address, second.address], echo.address, head_time)?;
 
+    // Alone first, where nothing else explains what the gateway grows by.
+    pass_body(&gateway, plan.body_megabytes, 0)?;
     let before = gateway.memory_kilobytes()?;
     let load = Load::start(gateway.address, plan.connections, period)?;
     load.enter(Phase::Calm);

@@ -54,7 +54,8 @@ Usage: cargo xtask ci [--list] [--keep-going] [STEP]...
 
 Each step prints its name, its commands, their output and its seconds. The first failing step ends
 the run. A test that prints a line starting with `SKIP:` fails its step, and so does an ignored test:
-what was not run was not checked. Only Miri and ThreadSanitizer may be missing, and are named then.
+what was not run was not checked. Only Miri, ThreadSanitizer, and what the machine itself lacks (registers,
+processors, control groups) may be missing, and are named then.
 
 Needs cargo-deny (cargo install cargo-deny --locked) and GNU timeout.
 

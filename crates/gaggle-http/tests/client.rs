@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Running, echo};
+use common::{Running, counting_echo, echo};
 use gaggle::context;
 use gaggle_http::client::{Client, ClientBuilder, ClientError, Proxies, ResponseBody};
 use gaggle_http::{Peer, Server, tls};
@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
@@ -111,15 +111,7 @@ fn body_is_a_reader_and_may_be_too_large() {
 #[test]
 fn no_more_connections_are_open_than_the_limit_allows() {
     const LIMIT: usize = 3;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (now_of, most_of) = (Arc::clone(&now), Arc::clone(&most));
-    let server = Running::handler(Server::builder(), move |context, request| {
-        let count = now_of.fetch_add(1, Ordering::SeqCst) + 1;
-        most_of.fetch_max(count, Ordering::SeqCst);
-        std::thread::yield_now();
-        now_of.fetch_sub(1, Ordering::SeqCst);
-        echo(context, request)
-    });
+    let (server, most) = counting_echo();
     let url = format!("http://{}/", server.address);
     let client = builder().connections_per_host(LIMIT).build();
     let all: Vec<_> = (0..60)

@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Running, echo};
+use common::{Running, counting_echo, echo};
 use gaggle::context;
 use gaggle_http::client::{Client, ClientBuilder, ClientError, Proxies, ResponseBody};
 use gaggle_http::{Peer, Server, ServerBuilder, tls};
@@ -12,8 +12,8 @@ use http_body_util::Full;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 /// Without the environment's proxies, which are not the tests'.
@@ -130,15 +130,7 @@ fn who_does_not_choose_http2_is_asked_by_http1() {
 #[gaggle::test]
 fn no_more_requests_are_under_way_than_the_limit_allows() {
     const LIMIT: usize = 3;
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (now_of, most_of) = (Arc::clone(&now), Arc::clone(&most));
-    let server = Running::handler(Server::builder(), move |context, request| {
-        let count = now_of.fetch_add(1, Ordering::SeqCst) + 1;
-        most_of.fetch_max(count, Ordering::SeqCst);
-        std::thread::yield_now();
-        now_of.fetch_sub(1, Ordering::SeqCst);
-        echo(context, request)
-    });
+    let (server, most) = counting_echo();
     let url = format!("http://{}/", server.address);
     let client = knowing().connections_per_host(LIMIT).build();
     gaggle::scope(|scope| {
@@ -261,10 +253,12 @@ fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
     let url = format!("http://{}/", server.address);
     let client = knowing().build();
     let mut seen = HashSet::new();
-    // However the goodbye and the next request meet, each is answered.
     while seen.len() < 3 {
         seen.insert(text(client.get(&context::background(), &url)));
-        gaggle::time::sleep(short);
+        // The server says goodbye when nobody has asked for as long.
+        while client.connections() > 0 {
+            gaggle::yield_now();
+        }
     }
     drop(client);
     server.stop();

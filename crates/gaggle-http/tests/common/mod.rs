@@ -4,10 +4,12 @@
 
 use bytes::Bytes;
 use gaggle::context::{self, Context};
-use gaggle_http::{ServerBuilder, Stopped};
+use gaggle_http::{Server, ServerBuilder, Stopped};
 use http::{Request, Response};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longer than any wait of a test that holds; a test that fails ends by it.
@@ -75,6 +77,20 @@ pub fn echo(_: &Context, request: Request<Bytes>) -> Response<Bytes> {
     let mut text = format!("{} {} ", request.method(), request.uri().path()).into_bytes();
     text.extend_from_slice(request.body());
     Response::new(text.into())
+}
+
+/// A server that echoes, and how many requests were with its handler at once, at most.
+pub fn counting_echo() -> (Running, Arc<AtomicUsize>) {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let most_of = Arc::clone(&most);
+    let server = Running::handler(Server::builder(), move |context, request| {
+        let count = now.fetch_add(1, Ordering::SeqCst) + 1;
+        most_of.fetch_max(count, Ordering::SeqCst);
+        std::thread::yield_now();
+        now.fetch_sub(1, Ordering::SeqCst);
+        echo(context, request)
+    });
+    (server, most)
 }
 
 /// One response as it came over the wire.
