@@ -2,8 +2,15 @@
 
 use gaggle::time::{after_func, sleep};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+
+/// Keeps the tests that start thousands of timers from running at the same time, as each looks at how many the
+/// process has.
+fn many_timers() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 #[test]
 fn sleep_lasts_as_long_as_asked_on_goroutines_and_os_threads() {
@@ -102,6 +109,7 @@ fn timer_started_by_a_timer() {
 #[test]
 fn timer_that_was_stopped_or_has_fired_leaves_nothing_behind() {
     const COUNT: usize = 10_000;
+    let _alone = many_timers();
     let late = Duration::from_secs(3600);
     let timers = |order: fn(usize) -> usize| {
         let all: Vec<_> = (0..COUNT)
@@ -127,13 +135,14 @@ fn timer_that_was_stopped_or_has_fired_leaves_nothing_behind() {
         gaggle::yield_now();
     }
     assert_eq!(fired.load(Ordering::Relaxed), COUNT);
-    // Other tests of this process have a few.
+    // Other tests of this process have a few hundred.
     assert!(gaggle::testing::figures().pending_timers < COUNT / 10);
 }
 
 #[test]
 fn contexts_with_deadlines_that_are_dropped_leave_no_timer_behind() {
     const COUNT: usize = 5_000;
+    let _alone = many_timers();
     let (parent, cancel) = gaggle::context::background().with_cancel();
     let late = Duration::from_secs(3600);
     for number in 0..COUNT {
@@ -176,6 +185,7 @@ fn handle_of_a_timer_that_is_over_does_nothing_to_those_that_came_later() {
 #[test]
 fn stops_and_resets_from_many_goroutines_run_each_function_once_or_never() {
     const COUNT: usize = 2_000;
+    let _alone = many_timers();
     let late = Duration::from_secs(3600);
     let fired: Arc<Vec<AtomicUsize>> = Arc::new((0..COUNT).map(|_| AtomicUsize::new(0)).collect());
     let timers: Arc<Vec<_>> = Arc::new(
