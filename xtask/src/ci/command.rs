@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// What GNU timeout answers when the time was up.
 const TIMED_OUT: i32 = 124;
-/// How long output may lag behind the end of the command that wrote it.
-const OUTPUT_LAG_MAX: Duration = Duration::from_secs(10);
+/// For how long nothing may come of output that is still open when the command that wrote it has ended.
+const OUTPUT_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How often to look whether a silent command has ended.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -66,6 +66,15 @@ impl Task {
     /// # Errors
     /// When it cannot be started; how it ended is the answer, not an error.
     pub fn run(&self, folder: &Path, sink: &mut dyn FnMut(&str)) -> Result<Ending, Failure> {
+        self.run_with(folder, OUTPUT_SILENCE_MAX, sink)
+    }
+
+    fn run_with(
+        &self,
+        folder: &Path,
+        silence_max: Duration,
+        sink: &mut dyn FnMut(&str),
+    ) -> Result<Ending, Failure> {
         // GNU timeout puts the command into a process group of its own and ends the whole group, so
         // no grandchild survives (I4).
         let mut child = Command::new("timeout")
@@ -86,7 +95,7 @@ impl Task {
         if let Some(output) = child.stderr.take() {
             forward(output, sender);
         }
-        self.drain(&mut child, &receiver, sink)
+        self.drain(&mut child, &receiver, silence_max, sink)
     }
 
     /// Hands lines to `sink` until the command has ended and its output is closed.
@@ -94,13 +103,18 @@ impl Task {
         &self,
         child: &mut Child,
         lines: &Receiver<String>,
+        silence_max: Duration,
         sink: &mut dyn FnMut(&str),
     ) -> Result<Ending, Failure> {
         let failed = |error: std::io::Error| Failure::new(format!("{self}: {error}"));
         let mut ended: Option<Instant> = None;
         let left_process = loop {
             match lines.recv_timeout(POLL) {
-                Ok(line) => sink(&line),
+                Ok(line) => {
+                    sink(&line);
+                    // Whoever reads what the sink prints may be slow: it is silence that counts.
+                    ended = ended.map(|_| Instant::now());
+                }
                 Err(RecvTimeoutError::Disconnected) => break false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -110,7 +124,7 @@ impl Task {
             }
             match ended {
                 None if child.try_wait().map_err(failed)?.is_some() => ended = Some(Instant::now()),
-                Some(since) if since.elapsed() > OUTPUT_LAG_MAX => break true,
+                Some(since) if since.elapsed() > silence_max => break true,
                 _ => {}
             }
         };
@@ -219,6 +233,20 @@ mod tests {
     fn the_environment_is_passed_on() {
         let (lines, _) = run(&Task::new("env", 1).with("GAGGLE_BACKEND", "threads"));
         assert!(lines.contains(&"GAGGLE_BACKEND=threads".to_string()));
+    }
+
+    #[test]
+    fn output_that_is_read_slowly_is_read_to_its_end() {
+        let task = Task::new("seq 2000", 1);
+        let mut count = 0;
+        let ending = task.run_with(Path::new("."), Duration::from_secs(1), &mut |_| {
+            count += 1;
+            if count % 200 == 0 {
+                std::thread::sleep(Duration::from_millis(150));
+            }
+        });
+        assert_eq!(task.verdict(ending.expect("it starts")), Ok(()));
+        assert_eq!(count, 2000);
     }
 
     #[test]
