@@ -167,9 +167,7 @@ fn serve_http1<A: Application>(mut exchange: Exchange, wire: Rc<Wire>, applicati
             let pending = joined(read_ahead, staged);
             let (connection, context) =
                 (Arc::clone(&exchange.connection), exchange.context.clone());
-            if let Ok(upgraded) = Upgraded::new(connection, transport, pending, context) {
-                handover.run(upgraded);
-            }
+            handover.run(Upgraded::new(connection, transport, pending, context));
         }
     } else {
         drop(connection);

@@ -44,9 +44,7 @@ pub(crate) fn serve<A: Application>(
     application: &A,
 ) {
     let handle = Handle(Arc::clone(&exchange.connection));
-    let Ok(io) = Io::new(handle, first) else {
-        return;
-    };
+    let io = Io::new(handle, first);
     let io = match transport {
         Transport::Plain => io,
         #[cfg(feature = "tls")]

@@ -1,15 +1,17 @@
-//! A socket that does not block, as hyper's futures read and write it, through TLS where there is any.
+//! A socket by calls that do not block, as hyper's futures read and write it, through TLS where there is any.
 //!
 //! For connections on which reading and writing go on at the same time: HTTP/2, and clients. What waits is
 //! the future, by [`Readiness`]; whoever polls it parks.
+//!
+//! Each call says itself that it does not wait ([`AtOnce`]), so that nobody has to ask whether the socket does.
 
 use crate::listener::Stream;
 use bytes::{Buf, Bytes};
-use gaggle::net::Readiness;
+use gaggle::net::{Readiness, try_recv, try_send};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -34,6 +36,32 @@ impl Owner for crate::connections::Handle {
     }
 }
 
+/// A socket by calls that answer [`ErrorKind::WouldBlock`] where they would have to wait.
+struct AtOnce<'a>(BorrowedFd<'a>);
+
+impl io::Read for AtOnce<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        try_recv(&self.0, bytes)
+    }
+}
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        try_send(&self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a call on a socket waits for.
+#[derive(Clone, Copy)]
+enum Side {
+    Read,
+    Write,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Io<S> {
@@ -46,17 +74,13 @@ pub(crate) struct Io<S> {
 
 impl<S: Owner> Io<S> {
     /// A socket without TLS, of which `first` has been read.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub(crate) fn new(socket: S, first: Bytes) -> io::Result<Io<S>> {
-        socket.stream().set_nonblocking(true)?;
-        Ok(Io {
+    pub(crate) fn new(socket: S, first: Bytes) -> Io<S> {
+        Io {
             socket: Readiness::new(socket),
             first,
             #[cfg(feature = "tls")]
             tls: None,
-        })
+        }
     }
 
     /// The same with TLS, before or after its handshake.
@@ -90,49 +114,45 @@ impl<S: Owner> Io<S> {
         tls.is_some_and(|tls| tls.alpn_protocol() == Some(b"h2"))
     }
 
-    fn poll_read_socket(
+    /// Calls until there is anything but to wait, or to go on.
+    fn poll_socket<R>(
         &mut self,
         context: &mut Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+        side: Side,
+        mut call: impl FnMut(AtOnce<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
         loop {
-            let mut stream = self.socket.get_ref().stream();
-            match stream.read(room) {
+            match call(AtOnce(self.socket.get_ref().as_fd())) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 other => return Poll::Ready(other),
             }
-            ready!(self.socket.poll_readable(context))?;
+            ready!(match side {
+                Side::Read => self.socket.poll_readable(context),
+                Side::Write => self.socket.poll_writable(context),
+            })?;
         }
     }
 
-    fn poll_write_socket(
+    /// Plain bytes that TLS has made, into `cursor`.
+    #[cfg(feature = "tls")]
+    fn poll_read_tls(
         &mut self,
         context: &mut Context<'_>,
-        mut write: impl FnMut(&mut &Stream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut stream = self.socket.get_ref().stream();
-            match write(&mut stream) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
-            }
-            ready!(self.socket.poll_writable(context))?;
-        }
-    }
-
-    /// Plain bytes, into `room`.
-    fn poll_read_bytes(
-        &mut self,
-        context: &mut Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        #[cfg(feature = "tls")]
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        use std::io::BufRead as _;
         while let Some(tls) = &mut self.tls {
-            match tls.reader().read(room) {
+            let mut reader = tls.reader();
+            match reader.fill_buf() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(bytes) => {
+                    let count = cursor.remaining().min(bytes.len());
+                    cursor.put_slice(&bytes[..count]);
+                    reader.consume(count);
+                    break;
+                }
             }
             // What TLS has to say of its own; that it cannot be said now keeps nothing from being read.
             if let Poll::Ready(Err(error)) = self.poll_flush_tls(context) {
@@ -140,33 +160,28 @@ impl<S: Owner> Io<S> {
             }
             ready!(self.poll_advance(context))?;
         }
-        self.poll_read_socket(context, room)
+        Poll::Ready(Ok(()))
     }
 
     /// Reads from the socket once, and has TLS make of it what it can; how many bytes came.
     #[cfg(feature = "tls")]
     fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            let Some(tls) = &mut self.tls else {
-                return Poll::Ready(Ok(0));
-            };
-            let mut stream = self.socket.get_ref().stream();
-            match tls.read_tls(&mut stream) {
-                Ok(count) => {
-                    if let Err(error) = tls.process_new_packets() {
-                        // The alert, as far as it can be said now.
-                        let _ = self.poll_flush_tls(context);
-                        let error = io::Error::new(ErrorKind::InvalidData, error);
-                        return Poll::Ready(Err(error));
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            ready!(self.socket.poll_readable(context))?;
-        }
+        let Some(mut tls) = self.tls.take() else {
+            return Poll::Ready(Ok(0));
+        };
+        let advanced =
+            self.poll_socket(context, Side::Read, |mut socket| tls.read_tls(&mut socket));
+        let processed = match advanced {
+            Poll::Ready(Ok(_)) => tls.process_new_packets().map(drop),
+            _ => Ok(()),
+        };
+        self.tls = Some(tls);
+        let Err(error) = processed else {
+            return advanced;
+        };
+        // The alert, as far as it can be said now.
+        let _ = self.poll_flush_tls(context);
+        Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, error)))
     }
 
     /// Sends what TLS has made.
@@ -176,7 +191,9 @@ impl<S: Owner> Io<S> {
             let Some(mut tls) = self.tls.take() else {
                 break;
             };
-            let written = self.poll_write_socket(context, |stream| tls.write_tls(stream));
+            let written = self.poll_socket(context, Side::Write, |mut socket| {
+                tls.write_tls(&mut socket)
+            });
             self.tls = Some(tls);
             ready!(written)?;
         }
@@ -197,11 +214,17 @@ impl<S: Owner> Read for Io<S> {
             self.first.advance(count);
             return Poll::Ready(Ok(()));
         }
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return self.poll_read_tls(context, &mut cursor);
+        }
         let mut room = [0; READ_BYTES];
         let length = cursor.remaining().min(READ_BYTES);
-        let count = ready!(self.poll_read_bytes(context, &mut room[..length]))?;
-        cursor.put_slice(&room[..count]);
-        Poll::Ready(Ok(()))
+        self.poll_socket(context, Side::Read, |mut socket| {
+            let count = io::Read::read(&mut socket, &mut room[..length])?;
+            cursor.put_slice(&room[..count]);
+            Ok(())
+        })
     }
 }
 
@@ -215,14 +238,16 @@ impl<S: Owner> Write for Io<S> {
         ready!(self.poll_flush_tls(context))?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
-            let count = tls.writer().write(bytes)?;
+            let count = io::Write::write(&mut tls.writer(), bytes)?;
             // What cannot be sent now is sent by the next write or flush.
             if let Poll::Ready(Err(error)) = self.poll_flush_tls(context) {
                 return Poll::Ready(Err(error));
             }
             return Poll::Ready(Ok(count));
         }
-        self.poll_write_socket(context, |stream| stream.write(bytes))
+        self.poll_socket(context, Side::Write, |mut socket| {
+            io::Write::write(&mut socket, bytes)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

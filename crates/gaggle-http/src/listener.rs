@@ -1,7 +1,7 @@
 //! Where clients come from: TCP and Unix sockets, by one name each for listeners and streams.
 
 use socket2::SockRef;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
@@ -127,17 +127,40 @@ macro_rules! on_stream {
 }
 
 impl Stream {
-    pub(crate) fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+    /// Reads what is there, blocking this goroutine until something is, for `time` at most (`None`: for ever).
+    ///
+    /// # Errors
+    /// The operating system's; one that [`is_late`] knows when the time is up.
+    pub(crate) fn read_within(
+        &self,
+        time: Option<Duration>,
+        bytes: &mut [u8],
+    ) -> io::Result<usize> {
+        #[cfg(unix)]
+        loop {
+            let attempt = || gaggle::net::try_recv(self, bytes);
+            match gaggle::net::until_readable(self, time, attempt) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Unsupported => break,
+                other => return other,
+            }
+        }
+        self.set_read_timeout(time)?;
+        let mut stream = self;
+        loop {
+            match stream.read(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
         on_stream!(self, stream => stream.set_read_timeout(time))
     }
 
     pub(crate) fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
         on_stream!(self, stream => stream.set_write_timeout(time))
-    }
-
-    #[cfg(any(feature = "client", feature = "http2"))]
-    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        on_stream!(self, stream => stream.set_nonblocking(nonblocking))
     }
 
     pub(crate) fn shutdown(&self, side: Shutdown) -> io::Result<()> {
@@ -179,4 +202,9 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         on_stream!(self, stream => stream.as_fd())
     }
+}
+
+/// Whether its time ended a call.
+pub(crate) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

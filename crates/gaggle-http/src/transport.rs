@@ -1,9 +1,12 @@
 //! What is between a connection's socket and its plain bytes: nothing, or TLS. All calls here block.
 
 use crate::listener::Stream;
-use std::io::{self, IoSlice, Read, Write};
 #[cfg(feature = "tls")]
-use std::{cell::RefCell, io::ErrorKind};
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Write};
+#[cfg(feature = "tls")]
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 /// One connection's.
 #[derive(Debug)]
@@ -26,14 +29,16 @@ impl Transport {
         }
     }
 
-    /// Reads what is there, or else from the socket once: so many plain bytes, of which none is the end.
-    /// `None`: something came that makes no plain byte yet.
-    pub(crate) fn read(&self, stream: &Stream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    /// Reads what is there, or else from the socket once, waiting for `time` at most: so many plain bytes, of
+    /// which none is the end. `None`: something came that makes no plain byte yet.
+    pub(crate) fn read(
+        &self,
+        stream: &Stream,
+        time: Option<Duration>,
+        room: &mut [u8],
+    ) -> io::Result<Option<usize>> {
         match self {
-            Transport::Plain => {
-                let mut stream = stream;
-                retry(|| stream.read(room)).map(Some)
-            }
+            Transport::Plain => stream.read_within(time, room).map(Some),
             #[cfg(feature = "tls")]
             Transport::Tls(tls) => {
                 let mut tls = tls.borrow_mut();
@@ -41,7 +46,7 @@ impl Transport {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     other => return other.map(Some),
                 }
-                advance(&mut tls, stream)?;
+                advance(&mut tls, stream, time)?;
                 match tls.reader().read(room) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
                     other => other.map(Some),
@@ -103,12 +108,27 @@ impl Transport {
     }
 }
 
-/// Reads from the socket once, and has TLS make of it what it can; how many bytes came.
+/// A socket whose reads wait for as long at most.
 #[cfg(feature = "tls")]
-pub(crate) fn advance(tls: &mut rustls::ServerConnection, stream: &Stream) -> io::Result<usize> {
-    let mut socket = stream;
+struct Limited<'a>(&'a Stream, Option<Duration>);
+
+#[cfg(feature = "tls")]
+impl Read for Limited<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read_within(self.1, bytes)
+    }
+}
+
+/// Reads from the socket once, waiting for `time` at most, and has TLS make of it what it can; how many bytes
+/// came.
+#[cfg(feature = "tls")]
+pub(crate) fn advance(
+    tls: &mut rustls::ServerConnection,
+    stream: &Stream,
+    time: Option<Duration>,
+) -> io::Result<usize> {
     flush(tls, stream)?;
-    let count = retry(|| tls.read_tls(&mut socket))?;
+    let count = tls.read_tls(&mut Limited(stream, time))?;
     let outcome = tls.process_new_packets();
     // An alert, if it failed, or a message of the handshake.
     let flushed = flush(tls, stream);

@@ -1,12 +1,14 @@
 //! Connections that go on in another protocol after a response of 101.
 
 use crate::connections::Connection;
+use crate::listener::is_late;
 use crate::transport::Transport;
 use bytes::{Buf, Bytes};
 use gaggle::context::Context;
 use http::Response;
+use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +82,7 @@ pub struct Upgraded {
     /// What came together with the request.
     pending: Bytes,
     context: Context,
+    read_timeout: Cell<Option<Duration>>,
 }
 
 impl Upgraded {
@@ -88,14 +91,14 @@ impl Upgraded {
         transport: Transport,
         pending: Bytes,
         context: Context,
-    ) -> io::Result<Upgraded> {
-        connection.stream().set_read_timeout(None)?;
-        Ok(Upgraded {
+    ) -> Upgraded {
+        Upgraded {
             connection,
             transport,
             pending,
             context,
-        })
+            read_timeout: Cell::new(None),
+        }
     }
 
     /// Ends when the client goes away, or when a server that is being stopped is out of time.
@@ -104,16 +107,13 @@ impl Upgraded {
     }
 
     /// How long one read may wait; `None`: for ever, which is how it begins. A read that is late answers
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) and has lost nothing.
-    ///
-    /// # Errors
-    /// The operating system's.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) and has lost nothing.
     ///
     /// # Panics
     /// When `time` is zero.
-    pub fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+    pub fn set_read_timeout(&self, time: Option<Duration>) {
         assert!(time != Some(Duration::ZERO), "a read needs some time");
-        self.connection.stream().set_read_timeout(time)
+        self.read_timeout.set(time);
     }
 
     /// Whether the server is being stopped: what waits for the client reads the end from now on.
@@ -137,10 +137,14 @@ impl Read for Upgraded {
         loop {
             // While it waits it is idle: a stop need not wait for what may never come.
             self.connection.begin_wait();
-            let received = self.transport.read(self.connection.stream(), room);
+            let time = self.read_timeout.get();
+            let received = self.transport.read(self.connection.stream(), time, room);
             self.connection.end_wait();
-            if let Some(count) = received? {
-                return Ok(count);
+            match received {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => {}
+                Err(error) if is_late(&error) => return Err(ErrorKind::WouldBlock.into()),
+                Err(error) => return Err(error),
             }
         }
     }

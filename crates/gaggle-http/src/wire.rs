@@ -14,12 +14,13 @@ use crate::connections::Connection;
 #[cfg(unix)]
 use crate::connections::Handle;
 use crate::framing::Framing;
+use crate::listener::is_late;
 use crate::transport::Transport;
 use crate::upgrade::Handover;
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::cell::{Cell, RefCell};
-use std::io::{self, ErrorKind, IoSlice, Read as _};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -80,7 +81,6 @@ pub(crate) struct Wire {
     #[cfg(unix)]
     readiness: RefCell<Option<gaggle::net::Readiness<Handle>>>,
     upgrade: RefCell<Option<Handover>>,
-    timeout_set: Cell<Option<Duration>>,
     phase: Cell<Phase>,
     staged: RefCell<Staged>,
     framing: RefCell<Framing>,
@@ -114,7 +114,6 @@ impl Wire {
             #[cfg(unix)]
             readiness: RefCell::new(None),
             upgrade: RefCell::new(None),
-            timeout_set: Cell::new(None),
             phase: Cell::new(Phase::First),
             staged: RefCell::new(Staged {
                 bytes: vec![0; HEAD_BYTES],
@@ -178,11 +177,13 @@ impl Wire {
             if left.is_zero() {
                 return Err(self.late());
             }
-            self.limit_read(left)?;
             // A client that is still greeting has asked for nothing that a stop would have to finish.
             self.connection.begin_wait();
-            let advanced =
-                crate::transport::advance(&mut tls.borrow_mut(), self.connection.stream());
+            let advanced = crate::transport::advance(
+                &mut tls.borrow_mut(),
+                self.connection.stream(),
+                Some(left),
+            );
             self.connection.end_wait();
             if advanced? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
@@ -295,11 +296,13 @@ impl Wire {
     fn receive(&self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let waiting = matches!(self.phase.get(), Phase::First | Phase::Idle);
-            self.limit_read(self.time_left()?)?;
+            let left = self.time_left()?;
             if waiting {
                 self.connection.begin_wait();
             }
-            let received = self.transport.read(self.connection.stream(), room);
+            let received = self
+                .transport
+                .read(self.connection.stream(), Some(left), room);
             if waiting {
                 self.connection.end_wait();
             }
@@ -319,15 +322,6 @@ impl Wire {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Has the next read of the socket end after `time`.
-    fn limit_read(&self, time: Duration) -> io::Result<()> {
-        if self.timeout_set.get() != Some(time) {
-            self.connection.stream().set_read_timeout(Some(time))?;
-            self.timeout_set.set(Some(time));
-        }
-        Ok(())
     }
 
     /// How long the current phase may still block.
@@ -361,7 +355,7 @@ impl Wire {
 
     /// Ends the socket after hyper has ended with the connection, `cleanly` or with an error.
     pub(crate) fn finish(&self, cleanly: bool) {
-        let mut stream = self.connection.stream();
+        let stream = self.connection.stream();
         // Nothing else of ours is under way: no request has been read, and none was refused before.
         if !matches!(self.phase.get(), Phase::Body(_)) && !self.refused.get() {
             let status = match (self.timed_out.get(), self.malformed.get()) {
@@ -390,10 +384,10 @@ impl Wire {
         let mut discarded = 0;
         while discarded < LINGER_BYTES {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            if left.is_zero() {
                 return;
             }
-            match stream.read(&mut staged.bytes) {
+            match stream.read_within(Some(left), &mut staged.bytes) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => discarded += count,
             }
@@ -473,9 +467,4 @@ impl Write for Socket {
         // `Wire::finish` shuts the socket, once it knows what there is left to say.
         Poll::Ready(Ok(()))
     }
-}
-
-/// Whether a time limit ended a call.
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -46,7 +46,7 @@ pub use borrow::with_machine_storage;
 pub use delayed::Timer;
 pub use green::Green;
 pub use lock::Lock;
-pub use netpoll::{Watch, is_ready};
+pub use netpoll::{Direction, Watch, is_ready, until_ready};
 pub use self_check::Refusal;
 
 use gaggle_sys::glibc::template::Template;

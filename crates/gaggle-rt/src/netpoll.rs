@@ -29,8 +29,10 @@
 //! Source: Go's runtime/netpoll.go, but for N1, which takes the place of its per-direction states and
 //! lets many goroutines wait for the same descriptor.
 
+mod retry;
 mod watch;
 
+pub use retry::until_ready;
 pub use watch::{Watch, is_ready};
 
 use crate::Green;

@@ -154,6 +154,55 @@ pub fn poll_now(fd: c_int, events: c_short) -> isize {
     }
 }
 
+/// Blocks this OS thread until one of `events` of `fd` is ready, or for `nanos` (`None`: for ever), or until a
+/// signal comes. A negative answer is `-errno`, never `-EINTR`.
+pub fn poll_blocking(fd: c_int, events: c_short, nanos: Option<u64>) -> isize {
+    let mut entry = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    let time = nanos.map(|nanos| libc::timespec {
+        tv_sec: (nanos / 1_000_000_000) as i64,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
+    });
+    let time = time.as_ref().map_or(0, |time| &raw const *time as usize);
+    // SAFETY: ppoll reads and writes the one entry, and reads the time, which both live here; no signal mask.
+    let result = unsafe { raw(libc::SYS_ppoll, [&raw mut entry as usize, 1, time, 0, 0, 0]) };
+    if failed_with(result, libc::EINTR) {
+        return 0;
+    }
+    result
+}
+
+/// Receives what is there into `room`, whatever the socket `fd` is set to: so many bytes, or `-errno`, which is
+/// `-EAGAIN` when nothing is there.
+pub fn receive_now(fd: c_int, room: &mut [u8]) -> isize {
+    let (address, length) = (room.as_mut_ptr() as usize, room.len());
+    let flags = libc::MSG_DONTWAIT as usize;
+    // SAFETY: the kernel writes to the room alone; who sent it is not asked.
+    unsafe {
+        raw(
+            libc::SYS_recvfrom,
+            [fd as usize, address, length, flags, 0, 0],
+        )
+    }
+}
+
+/// Sends what there is room for of `bytes`, whatever the socket `fd` is set to: so many, or `-errno`, which is
+/// `-EAGAIN` when there is no room. That the peer has gone raises no signal.
+pub fn send_now(fd: c_int, bytes: &[u8]) -> isize {
+    let (address, length) = (bytes.as_ptr() as usize, bytes.len());
+    let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
+    // SAFETY: the kernel reads the bytes alone; to whom is the socket's.
+    unsafe {
+        raw(
+            libc::SYS_sendto,
+            [fd as usize, address, length, flags, 0, 0],
+        )
+    }
+}
+
 /// Closes a descriptor of our own.
 pub fn close(fd: c_int) -> isize {
     // SAFETY: closing takes no pointer.

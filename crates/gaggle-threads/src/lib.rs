@@ -21,7 +21,7 @@ mod watch;
 pub use lock::Lock;
 pub use timer::Timer;
 #[cfg(green)]
-pub use watch::{Watch, is_ready};
+pub use watch::{Watch, is_ready, try_recv, try_send, until_ready};
 
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions};
 use gaggle_core::interrupt::Interrupt;

@@ -7,13 +7,14 @@
 //! - H3: entries run on the watching thread: they wake somebody or start a goroutine, nothing more.
 //! - H4: a watch is dropped before its descriptor is closed; the facade sees to that.
 
-use gaggle_core::contract::{Entry, Interest};
+use gaggle_core::contract::{Entry, Interest, NEVER, Nanos};
 use gaggle_sys::call;
 use gaggle_sys::poller::{Event, Poller};
 use std::collections::HashMap;
 use std::ffi::c_short;
 use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// The values of EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP and EPOLLRDHUP, and of their namesakes of `poll`.
 const IN: u32 = 0x1;
@@ -191,4 +192,53 @@ pub fn is_ready(fd: i32, interest: Interest) -> io::Result<bool> {
         return Err(io::Error::from_raw_os_error(EBADF));
     }
     Ok(found != 0)
+}
+
+/// Calls `attempt` until it says that it has done what it is for, blocking this OS thread until `fd` satisfies
+/// `interest` before each further call.
+///
+/// # Errors
+/// The kernel's, and [`TimedOut`](io::ErrorKind::TimedOut) once it has blocked for `timeout`.
+pub fn until_ready(
+    fd: i32,
+    interest: Interest,
+    timeout: Nanos,
+    mut attempt: impl FnMut() -> bool,
+) -> io::Result<()> {
+    let mut begin = None;
+    while !attempt() {
+        let waited = begin.get_or_insert_with(Instant::now).elapsed();
+        let left = match timeout {
+            NEVER => None,
+            nanos => Some(nanos.saturating_sub(waited.as_nanos() as Nanos)),
+        };
+        if left == Some(0) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let found = call::poll_blocking(fd, bits_of(interest) as c_short, left);
+        if found < 0 {
+            return Err(io::Error::from_raw_os_error(-found as i32));
+        }
+    }
+    Ok(())
+}
+
+/// Receives what is there, without waiting.
+///
+/// # Errors
+/// The kernel's.
+pub fn try_recv(fd: i32, room: &mut [u8]) -> io::Result<usize> {
+    count(call::receive_now(fd, room))
+}
+
+/// Sends what there is room for, without waiting.
+///
+/// # Errors
+/// The kernel's.
+pub fn try_send(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+    count(call::send_now(fd, bytes))
+}
+
+fn count(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result as i32))
 }

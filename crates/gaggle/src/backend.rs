@@ -524,6 +524,57 @@ pub(crate) fn is_ready(fd: i32, interest: Interest) -> io::Result<bool> {
     }
 }
 
+/// Calls `attempt` until it says that it has done what it is for, blocking until the descriptor `fd` satisfies
+/// `interest`, which is to read or to write, before each further call.
+pub(crate) fn until_ready(
+    fd: i32,
+    interest: Interest,
+    timeout: Nanos,
+    mut attempt: impl FnMut() -> bool,
+) -> io::Result<()> {
+    #[cfg(green)]
+    {
+        if matches!(backend(), Backend::Green) {
+            let direction = match interest {
+                Interest::Write => gaggle_rt::Direction::Write,
+                _ => gaggle_rt::Direction::Read,
+            };
+            let outcome = gaggle_rt::until_ready(fd, direction, timeout, &mut attempt);
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+        gaggle_threads::until_ready(fd, interest, timeout, attempt)
+    }
+    #[cfg(not(green))]
+    {
+        let _ = (fd, interest, timeout, &mut attempt);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Receives what is there on the socket `fd`, without waiting; the same on both backends.
+pub(crate) fn try_recv(fd: i32, room: &mut [u8]) -> io::Result<usize> {
+    #[cfg(green)]
+    return gaggle_threads::try_recv(fd, room);
+    #[cfg(not(green))]
+    {
+        let _ = (fd, room);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Sends what there is room for on the socket `fd`, without waiting; the same on both backends.
+pub(crate) fn try_send(fd: i32, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(green)]
+    return gaggle_threads::try_send(fd, bytes);
+    #[cfg(not(green))]
+    {
+        let _ = (fd, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// Binds the calling goroutine to its OS thread, or undoes that once.
 pub(crate) fn bind_to_os_thread(bind: bool) {
     match backend() {

@@ -52,7 +52,7 @@ pub(crate) fn deadline_at(deadline: Instant) -> Nanos {
 }
 
 /// A length of time as the runtime counts it; longer than it can tell: for ever.
-fn nanos(timeout: Duration) -> Nanos {
+pub(crate) fn nanos(timeout: Duration) -> Nanos {
     u64::try_from(timeout.as_nanos()).unwrap_or(NEVER)
 }
 

@@ -15,7 +15,8 @@ pub use serve::{Listener, serve};
 
 use crate::backend::{self, AnyWatch, Backend, backend};
 use crate::builder::entry_for_later;
-use gaggle_core::contract::{Interest, SpawnOptions, entry};
+use crate::chan::nanos;
+use gaggle_core::contract::{Interest, NEVER, SpawnOptions, entry};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -23,6 +24,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 /// Calls `f` once, in a goroutine of its own, when the other side of a socket has gone or has said that it
 /// will write no more. At once, if it has.
@@ -70,6 +72,117 @@ where
         watch.fire();
     }
     Ok(Hangup { _watch: watch })
+}
+
+/// Calls `attempt` until it answers anything but [`WouldBlock`](io::ErrorKind::WouldBlock), blocking this goroutine
+/// (or thread) before each further try until `socket` has something to read, or its end has come.
+///
+/// For calls that never wait: [`try_recv`], or std's on a socket that was set so. Blocking in std's own calls is
+/// simpler, and asks the kernel twice more each time it waits: whether the socket is to wait, and for how long.
+/// To wait for no longer than `timeout` costs nothing here.
+///
+/// # Errors
+/// What `attempt` answers; [`TimedOut`](io::ErrorKind::TimedOut) once it has blocked for `timeout`; how the context
+/// ended that this goroutine runs under ([`Context::run`](crate::context::Context::run)); what the kernel answers for
+/// a descriptor that cannot be polled; [`Unsupported`](io::ErrorKind::Unsupported), without a try, on platforms where
+/// this does not work.
+///
+/// # Examples
+/// ```
+/// use gaggle::net::{try_recv, until_readable};
+/// use std::io::{ErrorKind, Write};
+/// use std::os::unix::net::UnixStream;
+/// use std::time::Duration;
+///
+/// let (mut here, there) = UnixStream::pair()?;
+/// let mut bytes = [0; 16];
+/// let timeout = Some(Duration::from_millis(1));
+/// let late = until_readable(&there, timeout, || try_recv(&there, &mut bytes)).unwrap_err();
+/// assert_eq!(late.kind(), ErrorKind::TimedOut);
+/// here.write_all(b"hello")?;
+/// assert_eq!(until_readable(&there, timeout, || try_recv(&there, &mut bytes))?, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn until_readable<R>(
+    socket: &impl AsFd,
+    timeout: Option<Duration>,
+    attempt: impl FnMut() -> io::Result<R>,
+) -> io::Result<R> {
+    until_ready(socket, Interest::Read, timeout, attempt)
+}
+
+/// As [`until_readable`], for room to write.
+///
+/// # Errors
+/// As there.
+pub fn until_writable<R>(
+    socket: &impl AsFd,
+    timeout: Option<Duration>,
+    attempt: impl FnMut() -> io::Result<R>,
+) -> io::Result<R> {
+    until_ready(socket, Interest::Write, timeout, attempt)
+}
+
+/// Receives what is there on a socket: so many bytes, of which none is the end of a stream. Never waits, whatever
+/// the socket is set to.
+///
+/// # Errors
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) when nothing is there; else the kernel's;
+/// [`Unsupported`](io::ErrorKind::Unsupported) on platforms where this does not work.
+///
+/// # Examples
+/// See [`until_readable`].
+pub fn try_recv(socket: &impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    backend::try_recv(socket.as_fd().as_raw_fd(), bytes)
+}
+
+/// Sends as many of `bytes` as there is room for on a socket; how many. Never waits, whatever the socket is set to,
+/// and raises no signal when the peer has gone.
+///
+/// # Errors
+/// As [`try_recv`]; [`WouldBlock`](io::ErrorKind::WouldBlock) when there is no room.
+///
+/// # Examples
+/// ```
+/// use gaggle::net::try_send;
+/// use std::io::ErrorKind;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (here, there) = UnixStream::pair()?;
+/// let mut sent = 0;
+/// let full = loop {
+///     match try_send(&here, &[0; 4096]) {
+///         Ok(count) => sent += count,
+///         Err(error) => break error,
+///     }
+/// };
+/// assert_eq!(full.kind(), ErrorKind::WouldBlock);
+/// assert!(sent > 0);
+/// drop(there);
+/// assert_eq!(try_send(&here, b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn try_send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    backend::try_send(socket.as_fd().as_raw_fd(), bytes)
+}
+
+fn until_ready<R>(
+    socket: &impl AsFd,
+    interest: Interest,
+    timeout: Option<Duration>,
+    mut attempt: impl FnMut() -> io::Result<R>,
+) -> io::Result<R> {
+    let timeout = timeout.map_or(NEVER, nanos);
+    let mut outcome = Err(io::ErrorKind::Unsupported.into());
+    let would_block = |outcome: &io::Result<R>| match outcome {
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        Ok(_) => false,
+    };
+    backend::until_ready(socket.as_fd().as_raw_fd(), interest, timeout, || {
+        outcome = attempt();
+        !would_block(&outcome)
+    })?;
+    outcome
 }
 
 fn options(location: &'static Location<'static>) -> SpawnOptions {
@@ -143,27 +256,42 @@ impl Side {
     fn poll(&mut self, fd: i32, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.slot.set(context.waker());
         // SeqCst: pairs with the store in `Slot::wake`.
-        if !self.slot.armed.load(Ordering::SeqCst) {
-            // Relaxed: no watch is there that could change it.
-            self.slot.armed.store(true, Ordering::Relaxed);
-            let slot = Arc::clone(&self.slot);
-            let entry = entry(move || slot.wake());
-            // What is left of the last one goes first.
-            self.watch = None;
-            match AnyWatch::new(fd, self.interest, options(Location::caller()), entry) {
-                Ok(watch) => self.watch = Some(watch),
-                Err(error) => {
-                    self.slot.armed.store(false, Ordering::Relaxed);
-                    return Poll::Ready(Err(error));
-                }
-            }
+        if self.slot.armed.load(Ordering::SeqCst) {
+            // The descriptor was not ready when the watch was made, and no edge has come since: the next one
+            // finds the waker that was put above.
+            return Poll::Pending;
         }
-        // What came before the watch, or between the caller's own look and here.
-        match backend::is_ready(fd, self.interest) {
+        let ready = self.arm(fd);
+        if !matches!(ready, Ok(false)) {
+            // Nobody is going to wait.
+            self.watch = None;
+            // Relaxed: no watch is there that could change it.
+            self.slot.armed.store(false, Ordering::Relaxed);
+        }
+        match ready {
             Ok(false) => Poll::Pending,
             Ok(true) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Makes a new watch; whether the descriptor is ready already.
+    #[track_caller]
+    fn arm(&mut self, fd: i32) -> io::Result<bool> {
+        // What is left of the last one goes first.
+        self.watch = None;
+        // Relaxed: the new one is made after it.
+        self.slot.armed.store(true, Ordering::Relaxed);
+        let slot = Arc::clone(&self.slot);
+        let entry = entry(move || slot.wake());
+        self.watch = Some(AnyWatch::new(
+            fd,
+            self.interest,
+            options(Location::caller()),
+            entry,
+        )?);
+        // What came before the watch, or between the caller's own look and here.
+        backend::is_ready(fd, self.interest)
     }
 }
 

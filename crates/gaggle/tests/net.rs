@@ -1,13 +1,14 @@
-//! Readiness of sockets: who hung up, and futures that wait.
+//! Readiness of sockets: who hung up, futures that wait, and calls that are made again.
 #![cfg(unix)]
 
-use gaggle::chan;
-use gaggle::net::{Readiness, on_hangup};
+use gaggle::net::{Readiness, on_hangup, until_readable, until_writable};
+use gaggle::{chan, context};
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -253,5 +254,149 @@ fn echo_between_two_futures_takes_turns() {
             first.join().expect("it passes"),
             second.join().expect("it passes"),
         );
+    });
+}
+
+/// A socket that sends and receives without waiting.
+fn at_once(socket: UnixStream) -> UnixStream {
+    socket.set_nonblocking(true).expect("a socket");
+    socket
+}
+
+/// Runs a case on a goroutine, and on an OS thread.
+fn both_ways(case: impl FnOnce() + Clone + Send + 'static) {
+    on_goroutine(case.clone());
+    case();
+}
+
+#[test]
+fn who_calls_without_waiting_is_parked_until_there_is_something() {
+    both_ways(|| {
+        let (mut here, there) = UnixStream::pair().expect("descriptors enough");
+        let there = at_once(there);
+        let writer = gaggle::go(move || {
+            for byte in 0..100 {
+                here.write_all(&[byte]).expect("room");
+                gaggle::yield_now();
+            }
+        });
+        let (mut seen, mut tries) = (Vec::new(), 0);
+        loop {
+            let mut bytes = [0; 7];
+            let count = until_readable(&there, None, || {
+                tries += 1;
+                (&there).read(&mut bytes)
+            });
+            match count.expect("it comes") {
+                0 => break,
+                count => seen.extend_from_slice(&bytes[..count]),
+            }
+        }
+        assert!(seen.into_iter().eq(0..100));
+        // It is not asked again and again while there is nothing: once for each edge.
+        assert!(tries <= 2 * 102, "{tries} tries");
+        writer.join().expect("the writer writes");
+    });
+}
+
+#[test]
+fn who_calls_without_waiting_is_parked_until_there_is_room() {
+    both_ways(|| {
+        const LENGTH: usize = 1 << 20;
+        let (here, mut there) = UnixStream::pair().expect("descriptors enough");
+        let reader = gaggle::go(move || {
+            let mut bytes = Vec::new();
+            there.read_to_end(&mut bytes).expect("all comes");
+            bytes.len()
+        });
+        let here = at_once(here);
+        let mut left = LENGTH;
+        while left > 0 {
+            let bytes = vec![1; left];
+            left -= until_writable(&here, None, || (&here).write(&bytes)).expect("room at last");
+        }
+        drop(here);
+        assert_eq!(reader.join().expect("the reader reads"), LENGTH);
+    });
+}
+
+#[test]
+fn waiting_to_call_again_ends_at_its_time_and_a_call_that_fails_is_not_repeated() {
+    both_ways(|| {
+        let (mut here, there) = UnixStream::pair().expect("descriptors enough");
+        let there = at_once(there);
+        let time = Duration::from_millis(20);
+        let begin = Instant::now();
+        // What comes meanwhile is not what is waited for, and gives no more time.
+        let writer = gaggle::go(move || {
+            for _ in 0..3 {
+                here.write_all(b"x").expect("room");
+                gaggle::time::sleep(Duration::from_millis(1));
+            }
+            here
+        });
+        let never = || Err::<(), _>(ErrorKind::WouldBlock.into());
+        let late = until_readable(&there, Some(time), || {
+            let _ = (&there).read(&mut [0; 8]);
+            never()
+        });
+        assert_eq!(
+            late.expect_err("nothing else comes").kind(),
+            ErrorKind::TimedOut
+        );
+        assert!(begin.elapsed() >= time);
+        let at_once = until_readable(&there, Some(Duration::ZERO), never);
+        assert_eq!(at_once.expect_err("no time").kind(), ErrorKind::TimedOut);
+        let mut calls = 0;
+        let failed = until_readable(&there, None, || {
+            calls += 1;
+            Err::<(), _>(ErrorKind::InvalidData.into())
+        });
+        assert_eq!(failed.expect_err("as told").kind(), ErrorKind::InvalidData);
+        assert_eq!(calls, 1);
+        drop(writer.join().expect("the writer writes"));
+    });
+}
+
+#[test]
+fn waiting_to_call_again_meets_the_end_and_what_cannot_be_polled() {
+    both_ways(|| {
+        let (here, there) = UnixStream::pair().expect("descriptors enough");
+        let there = at_once(there);
+        let closer = gaggle::go(move || drop(here));
+        let count = until_readable(&there, None, || (&there).read(&mut [0; 8]));
+        assert_eq!(count.expect("the end"), 0);
+        closer.join().expect("it closes");
+    });
+    // A file is always ready; on a goroutine, where readiness is asked of epoll, it cannot be waited for.
+    on_goroutine(|| {
+        let file = tempfile::tempfile().expect("a file");
+        let mut calls = 0;
+        let outcome = until_readable(&file, None, || {
+            calls += 1;
+            match calls {
+                1 => Err(ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(
+            outcome.is_ok(),
+            gaggle::runtime::backend_name() == "threads"
+        );
+    });
+}
+
+#[test]
+fn context_ends_the_wait_to_call_again() {
+    if gaggle::runtime::backend_name() == "threads" {
+        // `Context::run` is of goroutines alone.
+        return;
+    }
+    on_goroutine(|| {
+        let (_here, there) = UnixStream::pair().expect("descriptors enough");
+        let there = at_once(there);
+        let (context, _cancel) = context::background().with_timeout(Duration::from_millis(5));
+        let ended = context.run(|| until_readable(&there, None, || (&there).read(&mut [0; 8])));
+        assert_eq!(ended.expect_err("it ends").kind(), ErrorKind::TimedOut);
     });
 }

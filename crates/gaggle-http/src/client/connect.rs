@@ -161,7 +161,7 @@ impl Dialer {
     ) -> Result<Made, ClientError> {
         self.check_tls(origin)?;
         let stream = self.dial(origin, proxy).map_err(ClientError::Connect)?;
-        let io = Io::new(Stream::Tcp(stream), Bytes::new()).map_err(ClientError::Connect)?;
+        let io = Io::new(Stream::Tcp(stream), Bytes::new());
         let io = self.greet(origin, io).await?;
         #[cfg(feature = "http2")]
         if self.is_http2(origin, proxy, &io) {

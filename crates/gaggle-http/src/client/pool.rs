@@ -586,7 +586,7 @@ mod tests {
             panic!("there is a place");
         };
         let (here, there) = UnixStream::pair().expect("descriptors enough");
-        let io = Io::new(Stream::Unix(here), Bytes::new()).expect("a socket");
+        let io = Io::new(Stream::Unix(here), Bytes::new());
         let (sender, driver) = gaggle::block_on(http1::handshake(io)).expect("nothing is sent yet");
         let mut connection = Connection {
             sender,

@@ -1,6 +1,6 @@
 //! A client's side: the connection and the greeting.
 
-use crate::listener::Stream;
+use crate::listener::{Stream, is_late};
 use crate::websocket::Options;
 use crate::websocket::machine::{Coat, Machine, Pipe, config};
 use crate::websocket::message::WebSocketError;
@@ -8,7 +8,7 @@ use crate::websocket::socket::{Link, WebSocket};
 use http::Uri;
 use http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use std::error::Error;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
@@ -117,13 +117,10 @@ fn exchange(
     if left.is_zero() {
         return Err(WebSocketError::Lost(ErrorKind::TimedOut.into()));
     }
-    stream.set_read_timeout(Some(left))?;
     let mut room = [0; 4096];
-    match stream.read(&mut room) {
+    match stream.read_within(Some(left), &mut room) {
         Ok(count) => Ok(coat.feed(&room[..count], pipe)?),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            Err(WebSocketError::Lost(ErrorKind::TimedOut.into()))
-        }
+        Err(error) if is_late(&error) => Err(WebSocketError::Lost(ErrorKind::TimedOut.into())),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,13 +1,13 @@
 //! A connection that several goroutines use: one receives, any number send.
 
 use crate::connections::Connection;
-use crate::listener::Stream;
+use crate::listener::{Stream, is_late};
 use crate::websocket::Options;
 use crate::websocket::machine::{Machine, Step};
 use crate::websocket::message::{Message, WebSocketError};
 use gaggle::context::{self, Context};
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,17 +38,16 @@ impl Link {
         }
     }
 
-    /// Reads once; a server that is being stopped ends the read.
-    fn read(&self, room: &mut [u8]) -> io::Result<usize> {
-        let mut stream = self.stream();
+    /// Reads once, waiting for `time` at most; a server that is being stopped ends the read.
+    fn read(&self, time: Duration, room: &mut [u8]) -> io::Result<usize> {
         match self {
             Link::Server(connection) => {
                 connection.begin_wait();
-                let count = stream.read(room);
+                let count = connection.stream().read_within(Some(time), room);
                 connection.end_wait();
                 count
             }
-            Link::Client(_) => stream.read(room),
+            Link::Client(stream) => stream.read_within(Some(time), room),
         }
     }
 
@@ -196,8 +195,7 @@ impl WebSocket {
         if left.is_zero() {
             return self.ask(asked);
         }
-        link.stream().set_read_timeout(Some(left))?;
-        match link.read(room) {
+        match link.read(left, room) {
             Ok(0) if link.is_draining() => {
                 // The server stops, and this connection waited for a message: it is over.
                 let reason = "the server is being stopped";
@@ -208,9 +206,8 @@ impl WebSocket {
                 })
             }
             Ok(count) => Ok(locked(&self.0.machine).feed(&room[..count])?),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             // The next turn finds that the time is up.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) if is_late(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -237,10 +234,7 @@ impl WebSocket {
         let mut room = locked(&self.0.receiving);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
-                return;
-            }
-            if matches!(self.0.link.read(&mut room), Ok(0) | Err(_)) {
+            if left.is_zero() || matches!(self.0.link.read(left, &mut room), Ok(0) | Err(_)) {
                 return;
             }
         }
