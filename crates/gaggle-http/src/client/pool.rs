@@ -551,6 +551,7 @@ mod tests {
     use http_body_util::{BodyExt, Empty};
     use hyper::client::conn::http1;
     use std::future::Future;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::pin::Pin;
     use std::task::Poll;
@@ -585,18 +586,33 @@ mod tests {
         let Poll::Ready(mut lease) = pin!(pool.place((origin, None))).poll(&mut context) else {
             panic!("there is a place");
         };
-        let (here, there) = UnixStream::pair().expect("descriptors enough");
+        let (here, mut there) = UnixStream::pair().expect("descriptors enough");
         let io = Io::new(Stream::Unix(here), Bytes::new());
         let (sender, driver) = gaggle::block_on(http1::handshake(io)).expect("nothing is sent yet");
-        let mut connection = Connection {
+        lease.link = Some(Link::One(Connection {
             sender,
             driver: Some(Box::pin(driver)),
+        }));
+        let request = || {
+            let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            Request::new(body)
+        };
+        // A new connection that ends is an error; one that has served a request just ends.
+        let mut first = Box::pin(lease.send(request()));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut bytes = [0; 512];
+        assert_ne!(there.read(&mut bytes).expect("a request"), 0);
+        there
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .expect("room for an answer");
+        assert!(first.as_mut().poll(&mut context).is_ready());
+        drop(first);
+        let Some(Link::One(connection)) = &mut lease.link else {
+            panic!("it was put there");
         };
         assert!(connection.is_usable());
-        lease.link = Some(Link::One(connection));
         drop(there);
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let Poll::Ready(outcome) = pin!(lease.send(Request::new(body))).poll(&mut context) else {
+        let Poll::Ready(outcome) = pin!(lease.send(request())).poll(&mut context) else {
             panic!("it would wait for ever");
         };
         let (_, unsent) = outcome.expect_err("nobody answers");
