@@ -63,7 +63,7 @@ static STEPS: &[Step] = &[
     ),
     tests(
         "stress",
-        "the tests of the runtime, of HTTP and of SQL, optimised, several times over",
+        "the tests of the runtime, optimised, and of HTTP and of SQL in short slices, several times over",
         stress,
     ),
     tests(
@@ -218,18 +218,7 @@ fn loom(root: &Path) -> Result<Plan, Failure> {
 /// more goroutines than a machine has threads.
 fn examples(root: &Path) -> Result<Plan, Failure> {
     const GREEN_ONLY: [&str; 2] = ["sleepers", "ten_thousand"];
-    let folder = root.join("examples");
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(Failure::at(&folder))? {
-        let path = entry.map_err(Failure::at(&folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(
-                path.file_stem()
-                    .map(|name| name.to_string_lossy().into_owned()),
-            );
-        }
-    }
-    names.sort();
+    let names = programs_in(&root.join("examples"))?;
     let run = |name: &String, backend: &str| {
         let command = format!("cargo run --release --quiet -p gaggle-examples --bin {name}");
         Task::new(&command, 10).with("GAGGLE_BACKEND", backend)
@@ -241,6 +230,20 @@ fn examples(root: &Path) -> Result<Plan, Failure> {
     tasks.extend(names.iter().map(|name| run(name, "green")));
     tasks.extend(on_threads.map(|name| run(name, "threads")));
     Ok(Plan::Run(tasks))
+}
+
+/// The names of the Rust files of `folder`, in order.
+fn programs_in(folder: &Path) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(Failure::at(folder))? {
+        let path = entry.map_err(Failure::at(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.file_stem();
+            names.extend(name.map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn tidy_in_process(root: &Path) -> Result<Plan, Failure> {
@@ -256,17 +259,23 @@ fn tidy_in_process(root: &Path) -> Result<Plan, Failure> {
     })
 }
 
-/// Optimised, since that is where a compiler moves thread-local addresses over a switch, and more than
-/// once, since an interleaving that is rare is one that a single run does not meet.
-fn stress(_: &Path) -> Result<Plan, Failure> {
+/// The runtime's optimised, since that is where a compiler moves thread-local addresses over a switch; and all more
+/// than once, since an interleaving that is rare is one that a single run does not meet.
+fn stress(root: &Path) -> Result<Plan, Failure> {
     let command = "cargo test --release --lib --tests -p gaggle";
     let all = format!("{command} -p gaggle-core -p gaggle-rt -p gaggle-threads");
     let green = Task::new(&all, 10);
     // The other packages' tests name their backend themselves.
     let threads = Task::new(command, 10).with("GAGGLE_BACKEND", "threads");
-    // Long protocols of many waits; a slice so short suspends each goroutine in the middle of them.
-    let edges = "cargo test --release --lib --tests -p gaggle-http -p gaggle-sql";
-    let edges = Task::new(edges, 10).with("GAGGLE_TEST_SLICE_MICROSECONDS", "300");
+    // Long protocols of many waits; a slice so short suspends each goroutine in the middle of them. As the
+    // step `test` has built them, which takes longer than to run them.
+    let mut edges = "cargo test --workspace".to_string();
+    for package in ["gaggle-http", "gaggle-sql"] {
+        for name in programs_in(&root.join("crates").join(package).join("tests"))? {
+            edges += &format!(" --test {name}");
+        }
+    }
+    let edges = Task::new(&edges, 10).with("GAGGLE_TEST_SLICE_MICROSECONDS", "300");
     run([
         green.clone(),
         green.clone(),
