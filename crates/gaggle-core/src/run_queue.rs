@@ -18,6 +18,9 @@
 //!   even if the owner moves it from `next` to the ring meanwhile. One gap is left: while
 //!   `push_next` runs, and a stealer takes the new `next` at once, the displaced element is in the
 //!   owner's hands only. The owner is awake then, and its notification comes after `push_next`.
+//! - R7: a queue may begin *private* ([`RunQueue::private`]): nobody steals from it, and its owner takes
+//!   elements by plain loads and stores. Only the owner shares it, in between two of its operations, and
+//!   for good; a stealer that sees that sees all that the owner did before.
 //!
 //! The model checker holds all this but one part of R4: it never lets a relaxed load read a store of
 //! the future, so that the order between a stealer's reads and the owner's next use of the slots
@@ -27,7 +30,7 @@
 //! elements pass; at ten nanoseconds each that is a pause of 43 seconds with an exact hit at its end.
 
 use crate::injector::{Batch, Link};
-use crate::shim::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::shim::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::shim::spin_hint;
 use std::ptr::{NonNull, null_mut};
 
@@ -48,6 +51,17 @@ struct OwnerWords<T> {
     tail: AtomicU32,
     /// What the owner runs before the ring, or null (R5).
     next: AtomicPtr<T>,
+    /// Others may steal from it (R7).
+    is_shared: AtomicBool,
+}
+
+impl<T> OwnerWords<T> {
+    /// For the owner: whether it alone takes elements (R7).
+    #[inline]
+    fn is_private(&self) -> bool {
+        // Relaxed: the owner itself wrote it.
+        !self.is_shared.load(Ordering::Relaxed)
+    }
 }
 
 /// A processor's queue; see the module's text.
@@ -112,17 +126,24 @@ impl<T: Link> RunQueue<T> {
     /// An empty queue.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self::starting_at(0)
+        Self::starting_at(0, true)
+    }
+
+    /// An empty queue from which nobody steals until its owner shares it (R7).
+    #[cfg(not(loom))]
+    pub const fn private() -> Self {
+        Self::starting_at(0, false)
     }
 
     /// An empty queue whose indices begin at `index`.
     #[cfg(not(loom))]
-    const fn starting_at(index: u32) -> Self {
+    const fn starting_at(index: u32, is_shared: bool) -> Self {
         RunQueue {
             head: Padded(AtomicU32::new(index)),
             owner: Padded(OwnerWords {
                 tail: AtomicU32::new(index),
                 next: AtomicPtr::new(null_mut()),
+                is_shared: AtomicBool::new(is_shared),
             }),
             ring: [const { AtomicPtr::new(null_mut()) }; CAPACITY as usize],
         }
@@ -131,6 +152,17 @@ impl<T: Link> RunQueue<T> {
     /// An empty queue.
     #[cfg(loom)]
     pub fn new() -> Self {
+        Self::in_model(true)
+    }
+
+    /// An empty queue from which nobody steals until its owner shares it (R7).
+    #[cfg(loom)]
+    pub fn private() -> Self {
+        Self::in_model(false)
+    }
+
+    #[cfg(loom)]
+    fn in_model(is_shared: bool) -> Self {
         // Begins near the end, so that every model also runs over the wrap of the indices.
         let index = u32::MAX - 1;
         RunQueue {
@@ -138,9 +170,30 @@ impl<T: Link> RunQueue<T> {
             owner: Padded(OwnerWords {
                 tail: AtomicU32::new(index),
                 next: AtomicPtr::new(null_mut()),
+                is_shared: AtomicBool::new(is_shared),
             }),
             ring: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
         }
+    }
+
+    /// Whether others may steal from it.
+    pub fn is_shared(&self) -> bool {
+        // Acquire: pairs with the Release in `share` (R7).
+        self.owner.0.is_shared.load(Ordering::Acquire)
+    }
+
+    /// Lets others steal from it from now on (R7); whether that is new. If so, and if the queue is not
+    /// empty, the caller tells them as for work that it has just published.
+    ///
+    /// # Safety
+    /// The caller is the owner (R1).
+    pub unsafe fn share(&self) -> bool {
+        if !self.owner.0.is_private() {
+            return false;
+        }
+        // Release: pairs with the Acquire in `is_shared`: what the owner did by plain stores came before.
+        self.owner.0.is_shared.store(true, Ordering::Release);
+        true
     }
 
     fn slot(&self, index: u32) -> &AtomicPtr<T> {
@@ -205,6 +258,7 @@ impl<T: Link> RunQueue<T> {
     ///
     /// # Safety
     /// The caller is the owner (R1). `item` is in no list and lives until it has left this one.
+    #[inline]
     #[must_use = "what did not fit must go to the global queue"]
     pub unsafe fn push(&self, item: NonNull<T>) -> Option<Batch<T>> {
         loop {
@@ -236,6 +290,7 @@ impl<T: Link> RunQueue<T> {
     ///
     /// # Safety
     /// As for [`RunQueue::push`]; the ring was full and began at `head`.
+    #[cold]
     unsafe fn overflow(&self, head: u32, item: NonNull<T>) -> Option<Batch<T>> {
         let half = CAPACITY / 2;
         // Release: keeps `head` a chain of Releases for the Acquires in `len` and `steal_into`.
@@ -289,17 +344,20 @@ impl<T: Link> RunQueue<T> {
     /// As for [`RunQueue::push`].
     #[must_use = "what did not fit must go to the global queue"]
     pub unsafe fn push_next(&self, item: NonNull<T>) -> Option<Batch<T>> {
-        let next = &self.owner.0.next;
-        // Relaxed: null it stays until the owner, who calls this, writes something else (R2). So nothing can be
-        // displaced, and a plain store does what the swap below would, at a fraction of its cost.
-        if next.load(Ordering::Relaxed).is_null() {
+        let words = &self.owner.0;
+        // Relaxed: the owner itself wrote what is not null (R2).
+        let before = words.next.load(Ordering::Relaxed);
+        let displaced = if before.is_null() || words.is_private() {
+            // Null it stays until the owner writes something else (R2), and of a private queue nobody takes
+            // anything (R7): a plain store does what the swap below would, at a fraction of its cost.
             // Release: as below.
-            next.store(item.as_ptr(), Ordering::Release);
-            return None;
-        }
-        // Release: pairs with the Acquire in `steal_next`; publishes what was written to the item.
-        // The value that comes back was the owner's own, or null.
-        let displaced = next.swap(item.as_ptr(), Ordering::Release);
+            words.next.store(item.as_ptr(), Ordering::Release);
+            before
+        } else {
+            // Release: pairs with the Acquire in `steal_next`; publishes what was written to the item.
+            // The value that comes back was the owner's own, or null.
+            words.next.swap(item.as_ptr(), Ordering::Release)
+        };
         let displaced = NonNull::new(displaced)?;
         // SAFETY: the caller is the owner; the swap took the displaced one out (R5), and it lives
         // by the promise made when it was pushed.
@@ -328,12 +386,20 @@ impl<T: Link> RunQueue<T> {
     ///
     /// # Safety
     /// The caller is the owner (R1).
+    #[inline]
     pub unsafe fn pop(&self) -> Option<(NonNull<T>, bool)> {
+        let words = &self.owner.0;
         // Relaxed: only a hint that saves the swap; the owner itself wrote what is not null (R2).
-        if !self.owner.0.next.load(Ordering::Relaxed).is_null() {
+        let hint = words.next.load(Ordering::Relaxed);
+        if !hint.is_null() {
+            if words.is_private() {
+                // R7: nobody else takes it. Release: as below.
+                words.next.store(null_mut(), Ordering::Release);
+                return NonNull::new(hint).map(|next| (next, true));
+            }
             // Release: pairs with the Acquire of `next` in `is_empty` (R6). A swap, as a stealer may
             // have taken it meanwhile (R5); its null brings nothing that need be acquired.
-            let next = self.owner.0.next.swap(null_mut(), Ordering::Release);
+            let next = words.next.swap(null_mut(), Ordering::Release);
             if let Some(next) = NonNull::new(next) {
                 return Some((next, true));
             }
@@ -363,11 +429,17 @@ impl<T: Link> RunQueue<T> {
     ///
     /// # Safety
     /// The caller is the owner (R1).
+    #[inline]
     pub unsafe fn pop_ring(&self) -> Option<NonNull<T>> {
         // Relaxed: the owner itself wrote it (R2).
         let tail = self.owner.0.tail.load(Ordering::Relaxed);
         // Relaxed: a stale value fails the exchange below; slots are the owner's own stores.
         let mut head = self.head.0.load(Ordering::Relaxed);
+        if self.owner.0.is_private() && head != tail {
+            // R7: nobody else moves it. Release: as in `overflow`.
+            self.head.0.store(head.wrapping_add(1), Ordering::Release);
+            return NonNull::new(self.read_slot(head));
+        }
         while head != tail {
             // Release: as in `overflow`. Relaxed on failure: as the load above.
             match self.head.0.compare_exchange(
@@ -398,6 +470,9 @@ impl<T: Link> RunQueue<T> {
             !std::ptr::eq(self, thief),
             "R1: a queue does not steal from itself"
         );
+        if !self.is_shared() {
+            return None; // R7
+        }
         // Relaxed: the thief itself wrote it (R2).
         let thief_tail = thief.owner.0.tail.load(Ordering::Relaxed);
         // SAFETY: the caller is the owner of `thief`. Its room only grows, so one look is enough;

@@ -45,6 +45,11 @@ unsafe impl Send for World {}
 
 impl World {
     fn new(count: usize) -> Arc<Self> {
+        Self::with(count, RunQueue::new())
+    }
+
+    /// Its first run queue is `first`.
+    fn with(count: usize, first: RunQueue<Node>) -> Arc<Self> {
         let nodes = (0..count)
             .map(|number| Node {
                 number,
@@ -52,7 +57,7 @@ impl World {
                 link: Cell::new(None),
             })
             .collect();
-        let queues = [RunQueue::new(), RunQueue::new(), RunQueue::new()];
+        let queues = [first, RunQueue::new(), RunQueue::new()];
         Arc::new(World {
             nodes,
             queues,
@@ -200,20 +205,40 @@ fn next_is_taken_by_the_owner_or_the_thief() {
 
 #[test]
 fn the_queue_never_looks_empty_while_next_moves_to_the_ring() {
-    loom::model(|| {
-        let world = World::new(2);
-        world.push_next(0, 0);
-        let observer = spawn(&world, |world| {
-            assert!(
-                !world.queues[0].is_empty(),
-                "R6: element 0 has been in it all the time"
-            );
-            Vec::new()
+    for new in [RunQueue::new, RunQueue::private] {
+        loom::model(move || {
+            let world = World::with(2, new());
+            world.push_next(0, 0);
+            let observer = spawn(&world, |world| {
+                assert!(
+                    !world.queues[0].is_empty(),
+                    "R6: element 0 has been in it all the time"
+                );
+                Vec::new()
+            });
+            world.push_next(0, 1);
+            assert_eq!(world.pop(0), Some(1));
+            observer.join().unwrap();
+            assert_eq!(world.drain(0), [0]);
         });
+    }
+}
+
+#[test]
+fn a_queue_that_is_shared_in_between_gives_each_element_once() {
+    loom::model(|| {
+        let world = World::with(4, RunQueue::private());
+        let thief = spawn(&world, |world| world.steal(0, 1, true));
+        world.push_next(0, 0);
         world.push_next(0, 1);
-        assert_eq!(world.pop(0), Some(1));
-        observer.join().unwrap();
-        assert_eq!(world.drain(0), [0]);
+        let mut mine = world.push(0, 2);
+        mine.extend(world.pop(0));
+        mine.extend(world.pop(0));
+        world.push_next(0, 3);
+        // SAFETY: this thread is the owner of queue 0.
+        assert!(unsafe { world.queues[0].share() });
+        mine.extend(world.drain(0));
+        assert_each_once(4, [mine, thief.join().unwrap()]);
     });
 }
 

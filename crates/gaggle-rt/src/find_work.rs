@@ -195,6 +195,7 @@ fn find(m: &'static M) -> Option<&'static G> {
 
 /// One search without sleeping.
 fn search(m: &'static M, p: &'static P) -> Option<&'static G> {
+    p.share();
     run_timers(p, p);
     // SAFETY: this M holds the P (P1), for this and the operations on its queue below.
     let pop = || unsafe { p.queue.pop() }.map(|(g, _)| from_link(g));
@@ -337,10 +338,11 @@ pub fn any_work() -> bool {
     any_work_where(|p| !p.queue.is_empty())
 }
 
-/// As [`any_work`], without those that were left where they are (N2 of [`crate::near`]).
+/// As [`any_work`], without those that were left where they are (N2 of [`crate::near`]), and those in a queue
+/// that is not shared yet (P3 of [`crate::p`]): who shares it notifies.
 fn any_work_for_others() -> bool {
     let is_left_alone = |p: &P| p.near.holds(p.queue.next_hint()) && p.queue.len() <= 1;
-    any_work_where(|p| !p.queue.is_empty() && !is_left_alone(p))
+    any_work_where(|p| p.queue.is_shared() && !p.queue.is_empty() && !is_left_alone(p))
 }
 
 fn any_work_where(is_in: impl FnMut(&P) -> bool) -> bool {

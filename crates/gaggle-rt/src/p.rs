@@ -4,6 +4,9 @@
 //!   cells and pushes to its queue. Anyone may steal from the queue and lock the timers.
 //! - P2: Ps with a number of [`count`] or more run nothing: whoever holds one empties and drops it
 //!   ([`crate::processors`]).
+//! - P3: where the program begins with one P, that one's queue is private (R7 of `gaggle_core::run_queue`):
+//!   there is nobody to steal. Its holder shares it when it next looks for work, or has its turn ended,
+//!   after there are more ([`P::share`]).
 
 use crate::g::{self, G};
 use crate::m::M;
@@ -90,7 +93,12 @@ fn make(count: u32) {
     for number in EVER.load(Ordering::Relaxed)..count {
         // SAFETY: not below `EVER`, so nobody else reads or writes it.
         let place = unsafe { &mut *table.0[number as usize].get() };
-        place.write(P::new(number));
+        let queue = if number == 0 && count == 1 {
+            RunQueue::private() // P3
+        } else {
+            RunQueue::new()
+        };
+        place.write(P::new(number, queue));
     }
     // SeqCst: publishes them for `all`; before the fences of the idle set, so that a new P is seen by
     // those who look for work.
@@ -137,10 +145,10 @@ pub fn all() -> &'static [P] {
 }
 
 impl P {
-    fn new(number: u32) -> P {
+    fn new(number: u32, queue: RunQueue<G>) -> P {
         P {
             number,
-            queue: RunQueue::new(),
+            queue,
             timers: Timers::new(),
             handoff: Handoff::new(),
             caller: AtomicI32::new(0),
@@ -150,6 +158,15 @@ impl P {
             near: Near::new(),
             free_records: RefCell::new(Batch::new()),
             free_slots: SlotList::default(),
+        }
+    }
+
+    /// Lets others steal from its queue if there are other Ps by now (P3). The caller's M holds it.
+    #[inline]
+    pub fn share(&self) {
+        // SAFETY: the calling M holds this P.
+        if !self.queue.is_shared() && count() > 1 && unsafe { self.queue.share() } {
+            crate::find_work::notify();
         }
     }
 

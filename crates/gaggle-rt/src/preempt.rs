@@ -251,6 +251,7 @@ fn next_for(p: &'static P, early: bool) -> Option<&'static G> {
     if early {
         return None;
     }
+    p.share();
     let tick = p.tick.get().wrapping_add(1);
     p.tick.set(tick);
     // SAFETY: the calling M holds the P.

@@ -106,44 +106,89 @@ impl Load {
     }
 }
 
+/// Loses nothing while the number of processors changes.
+fn change_at_random_under_load() {
+    let seed = u64::from(std::process::id()) << 16 | 1;
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let load = Arc::new(Load::default());
+    let handles = load.start_all();
+    // From outside, from a goroutine, and from two of them at once.
+    for change in 0..150 {
+        let wanted = 1 + random.below(64) as usize;
+        match change % 3 {
+            0 => {
+                gomaxprocs(Some(wanted));
+            }
+            1 => {
+                let own = gaggle::go(move || gomaxprocs(Some(wanted)));
+                own.join().expect("no panic");
+            }
+            _ => {
+                let both = [wanted, 65 - wanted];
+                let both = both.map(|n| gaggle::go(move || gomaxprocs(Some(n))));
+                for handle in both {
+                    handle.join().expect("no panic");
+                }
+            }
+        }
+        load.wait_for_progress();
+    }
+    load.stop.store(true, Ordering::Relaxed);
+    let count = handles.len();
+    for handle in handles {
+        handle.join().expect("no goroutine panics");
+    }
+    assert_eq!(load.ended.load(Ordering::Relaxed), count);
+}
+
 #[test]
 fn random_changes_from_1_to_64_under_load_lose_nothing() {
     in_child(
         "random_changes_from_1_to_64_under_load_lose_nothing",
         &[],
+        change_at_random_under_load,
+    );
+}
+
+/// The first processor's queue is nobody else's until there is another.
+#[test]
+fn a_program_that_begins_with_one_processor_can_get_more() {
+    in_child(
+        "a_program_that_begins_with_one_processor_can_get_more",
+        &[("GAGGLE_MAXPROCS", Some("1"))],
         || {
-            let seed = u64::from(std::process::id()) << 16 | 1;
-            println!("seed {seed}");
-            let mut random = Random(seed);
+            assert_eq!(gomaxprocs(None), 1);
+            let meet = |busy: usize| {
+                let missing = Arc::new(AtomicUsize::new(busy));
+                let handles: Vec<_> = (0..busy)
+                    .map(|_| {
+                        let missing = missing.clone();
+                        gaggle::go(move || {
+                            // Each computes until all have begun: on one processor that is the end of turns.
+                            missing.fetch_sub(1, Ordering::Relaxed);
+                            while missing.load(Ordering::Relaxed) > 0 {
+                                std::hint::spin_loop();
+                            }
+                        })
+                    })
+                    .collect();
+                for handle in handles {
+                    handle.join().expect("no panic");
+                }
+            };
+            meet(3);
             let load = Arc::new(Load::default());
             let handles = load.start_all();
-            // From outside, from a goroutine, and from two of them at once.
-            for change in 0..150 {
-                let wanted = 1 + random.below(64) as usize;
-                match change % 3 {
-                    0 => {
-                        gomaxprocs(Some(wanted));
-                    }
-                    1 => {
-                        let own = gaggle::go(move || gomaxprocs(Some(wanted)));
-                        own.join().expect("no panic");
-                    }
-                    _ => {
-                        let both = [wanted, 65 - wanted];
-                        let both = both.map(|n| gaggle::go(move || gomaxprocs(Some(n))));
-                        for handle in both {
-                            handle.join().expect("no panic");
-                        }
-                    }
-                }
-                load.wait_for_progress();
-            }
+            load.wait_for_progress();
+            gomaxprocs(Some(4));
+            load.wait_for_progress();
+            meet(3);
             load.stop.store(true, Ordering::Relaxed);
-            let count = handles.len();
             for handle in handles {
                 handle.join().expect("no goroutine panics");
             }
-            assert_eq!(load.ended.load(Ordering::Relaxed), count);
+            change_at_random_under_load();
         },
     );
 }

@@ -58,7 +58,7 @@ fn next_runs_first_and_inherits_the_slice() {
 fn a_full_ring_gives_its_older_half_and_the_item_back() {
     let nodes = Nodes::new(258);
     // The indices wrap while the ring is in use.
-    let queue = RunQueue::starting_at(u32::MAX - 100);
+    let queue = RunQueue::starting_at(u32::MAX - 100, true);
     let owner = Owned(&queue, &nodes);
     for number in 0..256 {
         assert_eq!(owner.push(number), None);
@@ -91,8 +91,8 @@ fn steal_takes_the_older_half_rounded_up() {
     let nodes = Nodes::new(7);
     for count in 1..7 {
         let (victim, thief) = (
-            RunQueue::starting_at(u32::MAX - 2),
-            RunQueue::starting_at(9),
+            RunQueue::starting_at(u32::MAX - 2, true),
+            RunQueue::starting_at(9, true),
         );
         let (owner, robber) = (Owned(&victim, &nodes), Owned(&thief, &nodes));
         for number in 0..count {
@@ -151,7 +151,7 @@ fn owner_and_thieves_take_each_element_once() {
     const COUNT: usize = 200_000;
     let nodes = Nodes::new(COUNT);
     // The indices wrap on the way.
-    let victim = RunQueue::starting_at(u32::MAX - COUNT as u32 / 2);
+    let victim = RunQueue::starting_at(u32::MAX - COUNT as u32 / 2, true);
     let mut seen = Vec::with_capacity(COUNT);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -195,4 +195,31 @@ fn owner_and_thieves_take_each_element_once() {
     });
     seen.sort_unstable();
     assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_private_queue_is_stolen_from_only_when_shared() {
+    let nodes = Nodes::new(8);
+    let queue = RunQueue::private();
+    let thieves_queue = RunQueue::new();
+    let (owner, thief) = (Owned(&queue, &nodes), Owned(&thieves_queue, &nodes));
+    for number in 0..4 {
+        assert_eq!(owner.push(number), None);
+    }
+    assert_eq!(owner.push_next(4), None);
+    assert_eq!(owner.push_next(5), None, "kicks 4 to the end of the ring");
+    assert!(!queue.is_shared());
+    assert_eq!(thief.steal_from(&queue, true), None);
+    assert_eq!(owner.pop(), Some((5, true)));
+    assert_eq!(owner.pop(), Some((0, false)));
+    assert_eq!(owner.pop_ring(), Some(1));
+    assert_eq!(queue.len(), 3);
+    assert_eq!(owner.push_next(6), None);
+    // SAFETY: this thread is the owner.
+    assert!(unsafe { queue.share() } && queue.is_shared());
+    // SAFETY: as above.
+    assert!(!unsafe { queue.share() }, "for good");
+    assert_eq!(thief.steal_from(&queue, true), Some(2), "two of three");
+    assert_eq!(thief.drain(), [3]);
+    assert_eq!(owner.drain(), [6, 4]);
 }
