@@ -29,18 +29,28 @@ pub fn readied(g: &G) {
     let times = g.times_readied.get().wrapping_add(1);
     g.times_readied.set(times);
     if times.is_multiple_of(PERIOD) {
-        g.ready_at.set(clock::now());
+        begin(g);
     }
+}
+
+#[cold]
+fn begin(g: &G) {
+    g.ready_at.set(clock::now());
 }
 
 /// `g`, which the caller holds, is about to run.
 #[inline]
 pub fn runs(g: &G) {
     if g.ready_at.get() != 0 {
-        let waited = clock::now().saturating_sub(g.ready_at.replace(0));
-        // Relaxed: a figure to report.
-        COUNTS[range_of(waited)].fetch_add(1, Ordering::Relaxed);
+        end(g);
     }
+}
+
+#[cold]
+fn end(g: &G) {
+    let waited = clock::now().saturating_sub(g.ready_at.replace(0));
+    // Relaxed: a figure to report.
+    COUNTS[range_of(waited)].fetch_add(1, Ordering::Relaxed);
 }
 
 /// Which range a wait of so many nanoseconds is in.

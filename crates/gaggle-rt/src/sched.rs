@@ -155,11 +155,11 @@ fn holder() -> Option<(&'static P, bool)> {
 
 // ---- Switching ----
 
-/// The next goroutine of `m`'s P, if it has one and the scheduler need not look further. One that
+/// The next goroutine of `p`, which `m` holds, if it has one and the scheduler need not look further. One that
 /// was readied last goes on with the turn of the one that leaves (Go's inheritTime, runtime/proc.go), so
 /// that two that wake each other do not starve the rest.
-fn next_at_hand(m: &'static M) -> Option<&'static G> {
-    let p = m.p()?;
+#[inline]
+fn next_at_hand(m: &'static M, p: &'static P) -> Option<&'static G> {
     // Relaxed: written by this thread's handler.
     if m.attention.load(Ordering::Relaxed) {
         p.tick.set(0); // the fair order
@@ -168,9 +168,8 @@ fn next_at_hand(m: &'static M) -> Option<&'static G> {
     let tick = p.tick.get().wrapping_add(1);
     p.tick.set(tick);
     let first = p.timers.first_hint();
-    let due = first != NEVER && first <= clock::now();
     if tick.is_multiple_of(find_work::FAIRNESS_TICKS)
-        || due
+        || first != NEVER && is_due(first)
         || p.number >= p::count()
         || !find_work::urgent().is_empty()
     {
@@ -181,6 +180,12 @@ fn next_at_hand(m: &'static M) -> Option<&'static G> {
     m.inherits.set(was_next);
     fetch_ahead(p);
     Some(g::from_link(g))
+}
+
+/// Whether it is time. Not inlined, so that who switches without timers pays nothing for its registers.
+#[inline(never)]
+fn is_due(deadline: Nanos) -> bool {
+    deadline <= clock::now()
 }
 
 /// How many goroutines ahead a record is fetched into the cache, and its frames one turn later.
@@ -201,7 +206,9 @@ fn fetch_ahead(p: &'static P) {
     }
 }
 
-/// Gives `g`, which is about to run for the first time, its slot and its first frame.
+/// Gives `g`, which is about to run for the first time, its slot and its first frame. Not inlined: who
+/// switches to one that has run before saves no registers for this.
+#[inline(never)]
 fn start(p: &'static P, g: &'static G) {
     let template = template();
     let class = g.stack_class.get();
@@ -230,8 +237,9 @@ fn start(p: &'static P, g: &'static G) {
     g.stack_pointer.set(frame);
 }
 
-/// Takes `g` onto `m`'s processor: after this it must be switched to.
-fn take_over(m: &'static M, p: &'static P, g: &'static G) {
+/// Takes `g` onto the P that `m` holds: after this it must be switched to.
+#[inline]
+fn take_over(m: &'static M, g: &'static G) {
     debug_assert!(!g.is_on_processor(), "W1: its stack is free");
     // Relaxed: only this M reads it until the goroutine leaves (G3).
     g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
@@ -240,21 +248,26 @@ fn take_over(m: &'static M, p: &'static P, g: &'static G) {
     crate::latency::runs(g);
     g.stack_claim.arrive(call::yield_thread);
     if g.slot.get().is_none() {
-        start(p, g);
+        start(m.processor(), g);
     }
     if g.last_m.get() != m.number {
-        if g.last_m.get() != u32::MAX {
-            g.migrations.set(g.migrations.get() + 1);
-            // Relaxed: a figure to report.
-            SWITCHES_TO_OTHER_M.fetch_add(1, Ordering::Relaxed);
-        }
-        g.last_m.set(m.number);
+        note_migration(m, g);
     }
     if !m.inherits.replace(false) {
         // Relaxed (both): this M's own; the monitor's reads are hints (V5 of `preempt`).
         let turn = m.turn.load(Ordering::Relaxed);
         m.turn.store(turn + 1, Ordering::Relaxed);
         m.attention.store(false, Ordering::Relaxed);
+    }
+}
+
+/// `g` begins to run on `m`, which is not where it ran before.
+#[cold]
+fn note_migration(m: &M, g: &G) {
+    if g.last_m.replace(m.number) != u32::MAX {
+        g.migrations.set(g.migrations.get() + 1);
+        // Relaxed: a figure to report.
+        SWITCHES_TO_OTHER_M.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -314,7 +327,7 @@ fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
     let own = std::ptr::from_ref(g).cast_mut().cast::<()>();
     let (stack_pointer, fs) = match next {
         Some(next) => {
-            take_over(m, m.processor(), next);
+            take_over(m, next);
             (next.stack_pointer.get(), next.fs.get())
         }
         None => (m.g0_stack_pointer.get(), m.fs.get()),
@@ -351,7 +364,7 @@ pub fn run(m: &'static M, g: &'static G) {
             arch::spin_pause();
         }
     }
-    take_over(m, m.processor(), g);
+    take_over(m, g);
     // SAFETY: taken over by this M alone; the FS base is its slot's.
     let left = unsafe {
         arch::switch(
@@ -383,7 +396,7 @@ fn switch_away(g: &'static G, m: &'static M) {
     if m.bound.get().is_some() {
         return leave(g, m, None);
     }
-    match next_at_hand(m) {
+    match m.p().and_then(|p| next_at_hand(m, p)) {
         // Readied already, and first in the queue (W1).
         Some(next) if std::ptr::eq(next, g) => m.inherits.set(false),
         Some(next) if needs_g0(m, next) => {
@@ -432,16 +445,24 @@ fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
         ready_last(p, g);
         return leave(g, m, None);
     }
-    let next = next_at_hand(m);
-    if let Some(next) = next.filter(|next| needs_g0(m, next)) {
-        m.handed.set(Some(next));
-        ready_last(p, g);
-        return leave(g, m, None);
+    match next_at_hand(m, p) {
+        Some(next) if needs_g0(m, next) => {
+            m.handed.set(Some(next));
+            ready_last(p, g);
+            leave(g, m, None);
+        }
+        None => yield_to_the_search(g, m, p),
+        next => {
+            ready_last(p, g);
+            leave(g, m, next);
+        }
     }
-    if next.is_none()
-        && !p.tick.get().is_multiple_of(find_work::FAIRNESS_TICKS)
-        && p.number < p::count()
-    {
+}
+
+/// As [`yield_now`], where no other is at hand.
+#[cold]
+fn yield_to_the_search(g: &'static G, m: &'static M, p: &'static P) {
+    if !p.tick.get().is_multiple_of(find_work::FAIRNESS_TICKS) && p.number < p::count() {
         let due = p.timers.first_hint();
         if (due == NEVER || due > clock::now())
             && find_work::injector().is_empty()
@@ -451,7 +472,7 @@ fn yield_processor(g: &'static G, m: &'static M, p: &'static P) {
         }
     }
     ready_last(p, g);
-    leave(g, m, next);
+    leave(g, m, None);
 }
 
 /// Leaves the calling goroutine for its M's own stack after the M lost its P: `g` waits in the global
@@ -570,7 +591,8 @@ fn end(g: &'static G, entry: Option<Entry>) -> ! {
     let m = preempt::enter(g);
     g.ended.set(true);
     pin::end(g, m);
-    let next = if m.ends.get() { None } else { next_at_hand(m) };
+    let next = m.p().filter(|_| !m.ends.get());
+    let next = next.and_then(|p| next_at_hand(m, p));
     match next.filter(|next| needs_g0(m, next)) {
         Some(busy) => {
             m.handed.set(Some(busy));
