@@ -23,6 +23,9 @@
 //!   it waits.
 //! - E4: depth and section changes are the M's own; signal handlers run on the same thread, so plain
 //!   (relaxed) accesses and compiler fences order them.
+//! - E5: the monitor learns who holds a P some time before it asks, and the M may have given that one away and
+//!   got another by then. So it looks which one the M has after it has asked. If `take` succeeds after
+//!   that, the M has neither answered nor been given a P since the question: it is the one that was looked at.
 
 use crate::shim::atomic::{AtomicU32, Ordering};
 
@@ -50,7 +53,7 @@ fn light_fence() {
 /// assert!(m.holds());
 /// assert!(m.leave());
 /// // The monitor finds it outside: the P is the monitor's.
-/// assert!(m.ask());
+/// assert!(m.ask(|| true));
 /// assert!(m.take());
 /// m.enter();
 /// assert!(!m.holds());
@@ -130,10 +133,12 @@ impl Sections {
         self.revocation.load(Ordering::Relaxed) != NONE
     }
 
-    /// The M has a P again (E3). The caller is the M, or gives a P to the M while it waits.
+    /// The M has a P again (E3). The caller is the M, or gives a P to the M while it waits; it has noted
+    /// which one before.
     pub fn restore(&self) {
-        // Relaxed: the M reads it itself, or after synchronising with the giver.
-        self.revocation.store(NONE, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `ask` (E5). The M reads it itself, or after synchronising with the
+        // giver. An exchange, as the model checker orders a plain store and an exchange of another thread either way.
+        self.revocation.swap(NONE, Ordering::Release);
     }
 
     /// The M itself gives its P up while its goroutine goes on (E3); in a section.
@@ -142,13 +147,21 @@ impl Sections {
         self.revocation.store(REVOKED, Ordering::Relaxed);
     }
 
-    /// For the monitor: asks for the P. The caller makes every thread of the process pass a barrier
-    /// before [`Sections::take`]. `false`: there is nothing to ask for.
-    pub fn ask(&self) -> bool {
+    /// For the monitor: asks for the P, which is the one meant if `is_it` says so (E5). The caller makes every
+    /// thread of the process pass a barrier before [`Sections::take`]. `false`: there is nothing to ask for.
+    pub fn ask(&self, is_it: impl FnOnce() -> bool) -> bool {
+        // SeqCst: Acquire for the Release in `restore` (E5); before the barrier (E1).
         let asked = self
             .revocation
             .compare_exchange(NONE, ASKED, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok();
+        if asked && !is_it() {
+            // Relaxed (both): withdrawn, unless the M has answered itself; nothing is passed on.
+            let _ =
+                self.revocation
+                    .compare_exchange(ASKED, NONE, Ordering::Relaxed, Ordering::Relaxed);
+            return false;
+        }
         #[cfg(loom)]
         loom::sync::atomic::fence(Ordering::SeqCst);
         asked
@@ -176,7 +189,7 @@ mod tests {
     fn an_m_in_a_section_keeps_its_p() {
         let m = Sections::new(0);
         m.enter();
-        assert!(m.ask());
+        assert!(m.ask(|| true));
         assert!(!m.take());
         assert!(m.holds());
         assert!(m.leave());
@@ -185,7 +198,7 @@ mod tests {
     #[test]
     fn an_m_refuses_in_time() {
         let m = Sections::new(0);
-        assert!(m.ask());
+        assert!(m.ask(|| true));
         m.enter();
         assert!(m.holds());
         assert!(m.leave());
@@ -198,8 +211,8 @@ mod tests {
         m.enter();
         assert!(!m.leave());
         assert!(m.leave());
-        assert!(m.ask() && m.take());
-        assert!(!m.ask(), "nothing is left to ask for");
+        assert!(m.ask(|| true) && m.take());
+        assert!(!m.ask(|| true), "nothing is left to ask for");
         m.restore();
         m.enter();
         assert!(m.holds());

@@ -46,7 +46,7 @@ impl Processor {
 
     /// One attempt of the monitor; whether it has the P now.
     fn revoke(&self) -> bool {
-        if !self.sections.ask() {
+        if !self.sections.ask(|| true) {
             return false;
         }
         // The barrier on every thread: the M's side has one at each section under loom.
@@ -147,5 +147,69 @@ fn a_suspended_goroutine_goes_on_with_the_p_of_who_resumes_it() {
         p.touch();
         p.sections.leave();
         heir.join().expect("the heir ends");
+    });
+}
+
+/// An M and two Ps; the monitor has seen it hold P 0.
+struct Exchange {
+    sections: Sections,
+    own: AtomicUsize,
+    data: [UnsafeCell<u32>; 2],
+}
+
+// SAFETY: each of `data` is touched by that P's owner only; that this holds is what the model checks.
+unsafe impl Sync for Exchange {}
+
+impl Exchange {
+    fn touch(&self, number: usize) {
+        self.data[number].with_mut(|data| {
+            // SAFETY: the caller owns the P; loom verifies that nobody else is here.
+            unsafe { *data += 1 }
+        });
+    }
+}
+
+#[test]
+fn an_m_that_has_another_p_by_now_keeps_it() {
+    loom::model(|| {
+        let m = Arc::new(Exchange {
+            sections: Sections::new(0),
+            own: AtomicUsize::new(0),
+            data: [UnsafeCell::new(0), UnsafeCell::new(0)],
+        });
+        let monitor = thread::spawn({
+            let m = m.clone();
+            move || {
+                // Relaxed: E5.
+                if !m.sections.ask(|| m.own.load(Ordering::Relaxed) == 0) {
+                    return false;
+                }
+                // The barrier on every thread.
+                fence(Ordering::SeqCst);
+                let taken = m.sections.take();
+                if taken {
+                    m.touch(0);
+                }
+                taken
+            }
+        });
+        m.sections.enter();
+        let gives = m.sections.holds();
+        if gives {
+            // It gives P 0 to somebody, for whom this thread acts below, and is given P 1.
+            m.own.store(usize::MAX, Ordering::Relaxed);
+            m.own.store(1, Ordering::Relaxed);
+            m.sections.restore();
+        }
+        m.sections.leave();
+        if gives {
+            m.touch(0);
+        }
+        m.sections.enter();
+        let holds = m.sections.holds();
+        m.sections.leave();
+        let taken = monitor.join().expect("the monitor ends");
+        assert_eq!(holds, gives, "E5: P 1 was not asked for");
+        assert_eq!(taken, !gives, "E2: P 0 has one owner");
     });
 }

@@ -289,7 +289,7 @@ impl M {
     /// Takes hold of `p`; or, for an M that waits without one, whoever wakes it gives it `p`.
     pub fn acquire(&self, p: &'static P) {
         let own = std::ptr::from_ref(p).cast_mut();
-        // Relaxed: read by this thread; the monitor's reads are hints.
+        // Relaxed: read by this thread; published to the monitor by `restore` (E5).
         self.p.store(own, Ordering::Relaxed);
         self.sections.restore();
         crate::preempt::unmark_without_p(self);
@@ -302,6 +302,12 @@ impl M {
             p.set_holder(None);
         }
         self.forget_p();
+    }
+
+    /// For the monitor, which has asked for this M's P: whether that is `p` (E5 of `gaggle_core::sections`).
+    pub fn has(&self, p: &'static P) -> bool {
+        // Relaxed: the Acquire in `Sections::ask` pairs with the Release in `restore`, behind the store in `acquire`.
+        std::ptr::eq(self.p.load(Ordering::Relaxed), p)
     }
 
     /// Notes that its P is another's.

@@ -395,7 +395,8 @@ pub fn request_alarm(m: &'static M, turn: u64) {
 /// Takes `p` from `m`, which the kernel says is blocked; whether it could be taken. The caller owns it
 /// then, and has an M for it.
 pub fn revoke(m: &'static M, p: &'static P) -> bool {
-    if !m.sections.ask() {
+    // The caller saw `m` hold `p` some time ago: meanwhile it may have given it away, and have another (E5).
+    if !m.sections.ask(|| m.has(p)) {
         return false;
     }
     mark_without_p(m);
