@@ -75,9 +75,11 @@ fn is_started() -> bool {
 pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     options::read_environment();
     m::read_environment();
+    let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
+    // Before the first thread: one that is there, or has not quite gone, makes this take milliseconds.
+    gaggle_sys::barrier::register().map_err(failed)?;
     let modules = gaggle_sys::glibc::modules::loaded();
     gaggle_sys::glibc::platform::check(&modules)?;
-    let failed = |error: std::io::Error| Refusal::new("start", error.to_string());
     let is_automatic = processors.is_none();
     let mut count = 0;
     let template = Template::discover(&modules, || {

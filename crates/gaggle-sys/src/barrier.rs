@@ -26,8 +26,8 @@ fn membarrier(command: usize) -> io::Result<()> {
     }
 }
 
-/// Registers the process, as [`all_threads`] does when it is first called. Takes some milliseconds: the
-/// kernel tells all its processors about this process.
+/// Registers the process, as [`all_threads`] does when it is first called. Takes some milliseconds where
+/// the process has another thread: the kernel then tells all its processors about it.
 ///
 /// # Errors
 /// When the kernel (before 4.14) or a filter of system calls does not allow it.

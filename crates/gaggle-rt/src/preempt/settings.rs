@@ -1,7 +1,7 @@
 //! What preemption is set to: the slice, the way, and the code that is never frozen.
 
 use gaggle_sys::glibc::modules::Module;
-use gaggle_sys::{barrier, interrupt};
+use gaggle_sys::interrupt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// How long a goroutine may run while others wait.
@@ -85,7 +85,6 @@ pub fn start(modules: &[Module]) -> std::io::Result<()> {
         }
     };
     WAY.store(way, Ordering::Relaxed);
-    barrier::register()?;
     interrupt::handle(super::on_signal)
 }
 
