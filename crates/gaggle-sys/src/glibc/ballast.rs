@@ -8,8 +8,10 @@
 //! glibc's own error ("cannot allocate memory in static TLS block").
 //!
 //! Assumption: a library with an `R_X86_64_TPOFF64` relocation gets its block from the surplus, and
-//! is refused when the surplus is too small. Check (`static-tls-ballast`): after ours is loaded, one
-//! of a single byte must be refused.
+//! is refused when the surplus is too small. Check (`static-tls-ballast`): the relocation, by which code
+//! of such a library would find its variables, says that our block begins where static thread-local
+//! storage does, so that nothing is left below it; or, where it begins elsewhere, a further library of a
+//! single byte must be refused. (To load that one each time cost 45 us of every start.)
 
 use super::{Refusal, require};
 use crate::call;
@@ -110,8 +112,9 @@ fn library(tls_bytes: usize) -> Vec<u8> {
     image.0
 }
 
-/// Loads a library whose static block has `tls_bytes` bytes, for good. The error is glibc's.
-fn load(tls_bytes: usize) -> Result<(), String> {
+/// Loads a library whose static block has `tls_bytes` bytes, for good, and answers how far below the FS
+/// base that begins. The error is glibc's.
+fn load(tls_bytes: usize) -> Result<usize, String> {
     // SAFETY: the name ends in a zero byte; the flag is memfd_create's.
     let fd = unsafe {
         call::raw(
@@ -168,19 +171,31 @@ struct LinkMap {
 /// Gives a loaded library of ours a name that is no path. Who asks for the names of all libraries, to
 /// read their symbols, would else open whatever that number stands for by then, in its own process: gdb
 /// and a backtrace of std wait for ever where it is a pipe.
-fn rename(handle: *mut c_void) {
+fn rename(map: *mut LinkMap) {
     const NAME: &CStr = c"gaggle-static-tls (in memory)";
+    // SAFETY: the library is never unloaded, so glibc never frees the name, and the new one lives
+    // for ever; glibc compares names, and never has a reason to open one again.
+    unsafe { (*map).name = NAME.as_ptr() };
+}
+
+/// glibc's record of a loaded library.
+fn link_map(handle: *mut c_void) -> Option<*mut LinkMap> {
     let mut map: *mut LinkMap = std::ptr::null_mut();
     // SAFETY: the handle is dlopen's, and this request writes one pointer.
     let failed = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
-    if failed == 0 && !map.is_null() {
-        // SAFETY: the library is never unloaded, so glibc never frees the name, and the new one lives
-        // for ever; glibc compares names, and never has a reason to open one again.
-        unsafe { (*map).name = NAME.as_ptr() };
-    }
+    (failed == 0 && !map.is_null()).then_some(map)
 }
 
-fn open(path: &str) -> Result<(), String> {
+/// How far below the FS base the block of a loaded library of ours begins: what glibc wrote in place of
+/// the relocation.
+fn distance(map: *mut LinkMap) -> usize {
+    // SAFETY: the library is loaded, for good.
+    let image = unsafe { (*map).address };
+    // SAFETY: the relocation's target, a word within the library's one page, written when it was loaded.
+    unsafe { ((image + TARGET_AT) as *const usize).read() }.wrapping_neg()
+}
+
+fn open(path: &str) -> Result<usize, String> {
     let path = CString::new(path).expect("a formatted path holds no zero byte");
     // SAFETY: loading runs no code of the library, which has none.
     let handle = unsafe {
@@ -190,8 +205,10 @@ fn open(path: &str) -> Result<(), String> {
         )
     };
     if !handle.is_null() {
-        rename(handle);
-        return Ok(());
+        let map =
+            link_map(handle).ok_or("the in-memory library is not in the list of libraries")?;
+        rename(map);
+        return Ok(distance(map));
     }
     // SAFETY: asked right after the failure, on the same thread.
     let message = unsafe { libc::dlerror() };
@@ -204,11 +221,12 @@ fn open(path: &str) -> Result<(), String> {
         .into_owned())
 }
 
-/// Takes all that is left of the static TLS surplus, `left` bytes by the caller's reckoning.
+/// Takes all that is left of the static TLS surplus, `left` bytes by the caller's reckoning; `limit` is how
+/// far below the FS base static thread-local storage begins.
 ///
 /// # Errors
 /// Where the surplus could not be spent to the last byte.
-pub fn spend(left: usize) -> Result<(), Refusal> {
+pub fn spend(left: usize, limit: usize) -> Result<(), Refusal> {
     // The reckoning is exact unless libraries took some of the surplus "optionally": then halves of
     // it are tried, each taking what the ones before left.
     let mut bytes = left;
@@ -216,7 +234,7 @@ pub fn spend(left: usize) -> Result<(), Refusal> {
     let mut spent = left == 0;
     while bytes > 0 && !spent {
         match load(bytes) {
-            Ok(()) => spent = load(1).is_err(),
+            Ok(distance) => spent = distance == limit || load(1).is_err(),
             Err(message) => problem = message,
         }
         bytes /= 2;

@@ -103,7 +103,8 @@ impl Template {
             used_exactly > 0 && used_exactly + tcb <= static_bytes,
             || "the size of static thread-local storage could not be found".to_owned(),
         )?;
-        ballast::spend(static_bytes - tcb - used_exactly)?;
+        let limit = static_bytes - tcb;
+        ballast::spend(limit - used_exactly, limit)?;
         let libc = libc_module(modules)?;
         let libc_block = (libc.tls_distance.unwrap_or(0), libc.tls_bytes & !7);
         let used = used_exactly.next_multiple_of(64);
