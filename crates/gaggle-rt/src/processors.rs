@@ -49,15 +49,17 @@ static QUOTAS: OnceLock<Quotas> = OnceLock::new();
 /// As many processors as a test says that the machine has; 0: as it has.
 static PRETENDED: AtomicU32 = AtomicU32::new(0);
 
-/// What the machine allows; P 0 runs in any case.
-fn allowed(quotas: &Quotas) -> u32 {
+/// What the machine allows; P 0 runs in any case. Where a quota could change nothing, none is looked for:
+/// the mounts alone cost 60 us of a program's start.
+fn allowed() -> u32 {
     // Relaxed: written before any M runs.
     let affinity = match PRETENDED.load(Ordering::Relaxed) {
         // A kernel that does not tell the mask has no way to limit it either.
         0 => quota::affinity().unwrap_or(u32::MAX),
         pretended => pretended,
     };
-    quota::processors(affinity, quotas.read()).min(p::MAX as u32)
+    let quota = || QUOTAS.get_or_init(Quotas::find).read();
+    quota::processors(affinity, quota).min(p::MAX as u32)
 }
 
 /// How many Ps are to run at first; `asked` is the program's wish. Blocks for the reading of some files
@@ -70,7 +72,7 @@ pub fn first_number(asked: Option<usize>) -> u32 {
     }
     match asked {
         Some(asked) => limit(asked),
-        None => allowed(QUOTAS.get_or_init(Quotas::find)),
+        None => allowed(),
     }
 }
 
@@ -165,10 +167,10 @@ impl Reread {
         }
         let is_first = self.next == 0;
         self.next = now + REREAD_NANOS;
-        let Some(quotas) = QUOTAS.get().filter(|_| !is_first) else {
+        if is_first || !NUMBER.lock().is_automatic {
             return;
-        };
-        let count = allowed(quotas);
+        }
+        let count = allowed();
         let before = {
             let number = NUMBER.lock();
             if !number.is_automatic || count == p::count() {

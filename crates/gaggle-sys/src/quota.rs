@@ -8,7 +8,8 @@
 //! - Q1: the quotas of the process's own group *and of every ancestor that is mounted* count; the
 //!   smallest wins, as it does in the kernel.
 //! - Q2: a quota is rounded up to whole processors.
-//! - Q3: [`Quotas::read`] allocates nothing and calls no libc function: the monitor calls it.
+//! - Q3: [`Quotas::read`] allocates nothing and calls no libc function: the monitor calls it. That calls
+//!   [`Quotas::find`] as well, but once, holding no lock.
 //! - Q4: a process that is moved to another group is followed; a hierarchy that is mounted later is not.
 //!
 //! A cpuset needs no reading: the kernel answers an affinity mask that is cut to it.
@@ -145,11 +146,18 @@ pub fn affinity() -> Option<u32> {
     (bytes > 0 && count > 0).then_some(count)
 }
 
-/// How many processors are to run goroutines where `affinity` can be used and `quota` is the limit: at
-/// least 2 by a quota, as one that sleeps out its quota should not stop all others (Go's rule).
-pub fn processors(affinity: u32, quota: Option<u32>) -> u32 {
-    let quota = quota.map_or(u32::MAX, |quota| quota.max(2));
-    affinity.min(quota).max(1)
+/// The fewest processors that a quota makes: one goroutine that sleeps out the quota should not stop all
+/// others (Go's rule).
+const BY_QUOTA_MIN: u32 = 2;
+
+/// How many processors are to run goroutines where `affinity` can be used and `quota` answers the limit; it
+/// is asked only where it could matter.
+pub fn processors(affinity: u32, quota: impl FnOnce() -> Option<u32>) -> u32 {
+    if affinity <= BY_QUOTA_MIN {
+        return affinity.max(1);
+    }
+    let quota = quota().map_or(u32::MAX, |quota| quota.max(BY_QUOTA_MIN));
+    affinity.min(quota)
 }
 
 /// The hierarchy that a line of `mountinfo` mounts, if it is one that can limit CPU time.

@@ -263,11 +263,14 @@ fn change_of_quota_and_of_group_is_seen_at_the_next_read() {
 
 #[test]
 fn processors_are_the_least_of_all_but_two_by_quota() {
-    assert_eq!(processors(8, None), 8);
-    assert_eq!(processors(8, Some(3)), 3);
-    assert_eq!(processors(8, Some(1)), 2);
-    assert_eq!(processors(1, Some(1)), 1);
-    assert_eq!(processors(4, Some(100)), 4);
+    assert_eq!(processors(8, || None), 8);
+    assert_eq!(processors(8, || Some(3)), 3);
+    assert_eq!(processors(8, || Some(1)), 2);
+    assert_eq!(processors(4, || Some(100)), 4);
+    assert_eq!(processors(3, || Some(1)), 2);
+    for few in [1, 2] {
+        assert_eq!(processors(few, || panic!("it cannot matter")), few);
+    }
 }
 
 /// Tells the child's half of the next test that it is one.
