@@ -82,7 +82,7 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     gaggle_sys::glibc::platform::check(&modules)?;
     let is_automatic = processors.is_none();
     let mut count = 0;
-    let template = Template::discover(&modules, || {
+    let (template, [first, monitor]) = Template::discover(&modules, || {
         count = processors::first_number(processors);
         p::make_table();
         netpoll::start().map_err(failed)
@@ -100,19 +100,22 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
         preempt::switch_off();
     }
     processors::start(count, is_automatic);
-    // The probe needs one M. The others, one for each P and a spare for the first blocking call, are made
-    // while it runs; the monitor after them, as from then on it is the one that makes Ms.
-    sysmon::start_machine().map_err(failed)?;
+    // The probe needs one M: that which used malloc. The others, one for each P and a spare for the first
+    // blocking call, are made while it runs; the monitor goes on after them, as from then on it is the one
+    // that makes Ms.
+    sysmon::start_first_machine(first);
     let others = report::start(move || {
         for _ in 1..(count + 1).min(m::limit()) {
             sysmon::start_machine()?;
         }
-        sysmon::start()
+        Ok(())
     });
     let others = others.map_err(failed)?;
     overflow::install().map_err(failed)?;
     self_check::probe()?;
-    others.wait().map_err(failed)
+    others.wait().map_err(failed)?;
+    sysmon::start(monitor);
+    Ok(())
 }
 
 /// Sets how many OS threads may run goroutines or be blocked with one; where one more is needed, the

@@ -9,7 +9,7 @@
 //! - M5: an M that does not watch the netpoller and was idle for a minute ends if more Ms are idle than
 //!   there are Ps and a few spares. It takes itself out of the idle list, so nobody can give it a P.
 //! - M6: the record of an M that has ended is used by the next one that is made; the OS thread that ends
-//!   touches nothing of it any more.
+//!   touches nothing of it any more. The stack of the first M's thread, which libc did not make, stays.
 
 use crate::g::G;
 use crate::lock::Lock;

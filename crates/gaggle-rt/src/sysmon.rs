@@ -17,6 +17,7 @@ use crate::preempt;
 use crate::sched;
 use gaggle_core::contract::NEVER;
 use gaggle_core::injector::Batch;
+use gaggle_sys::glibc::snapshot::Pictured;
 use gaggle_sys::thread::{self, State};
 use gaggle_sys::{clock, futex, interrupt};
 use std::ffi::c_void;
@@ -79,6 +80,14 @@ pub fn start_machine() -> io::Result<()> {
     started
 }
 
+/// Makes the first M, of a thread that has been pictured.
+pub fn start_first_machine(thread: Pictured) {
+    let m = M::new();
+    m::begins(m);
+    // SAFETY: an M lives for ever, and this one waits for its thread.
+    unsafe { thread.go_on(run_machine, std::ptr::from_ref(m).cast_mut().cast()) };
+}
+
 /// An M's OS thread.
 extern "C" fn run_machine(m: *mut c_void) -> *mut c_void {
     // SAFETY: `start_machine` passes an M, which lives for ever.
@@ -94,16 +103,12 @@ extern "C" fn run_machine(m: *mut c_void) -> *mut c_void {
     std::ptr::null_mut()
 }
 
-/// Starts the monitor itself.
-///
-/// # Errors
-/// When the operating system refuses a thread.
-pub fn start() -> io::Result<()> {
+/// Starts the monitor itself, of a thread that has been pictured.
+pub fn start(thread: Pictured) {
     crate::hold::tick();
     // SAFETY: the monitor takes no argument.
-    unsafe { thread::start(run_monitor, std::ptr::null_mut()) }?;
+    unsafe { thread.go_on(run_monitor, std::ptr::null_mut()) };
     crate::deadlock::own_thread_started();
-    Ok(())
 }
 
 /// The monitor's OS thread.

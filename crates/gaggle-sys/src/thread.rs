@@ -21,7 +21,7 @@ const WANTED: signal::Set = signal::only(libc::SIGSEGV)
     | signal::only(signal::OF_LIBC[1]);
 
 /// The stack of an OS thread of the runtime's own, in bytes: std's default.
-const STACK_BYTES: usize = 2 << 20;
+pub const STACK_BYTES: usize = 2 << 20;
 
 /// Starts an OS thread that runs `entry(argument)`, and ends with it.
 ///

@@ -4,14 +4,22 @@
 //! Assumption: a thread made on a stack of ours (`pthread_attr_setstack`) carves its static TLS and
 //! control block from the top of that stack, and nothing that matters happens in it before its start
 //! function. Check: two such threads differ only in known words ([`super::template`]).
+//!
+//! A thread that has been pictured waits, and is then given something to do: to make a thread and to end
+//! it costs 40 us or more of a program's start, and the runtime needs some anyway.
 
 use super::Refusal;
 use crate::arch::fs_base;
+use crate::futex;
+use crate::stack::guard::{self, GUARD_BYTES};
+use crate::stack::map;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One picture.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
     /// The thread's FS base.
     pub fs: usize,
@@ -27,12 +35,26 @@ pub struct Snapshot {
     pub libc_words: [Vec<usize>; 3],
 }
 
+/// What an OS thread runs.
+pub type Entry = extern "C" fn(*mut c_void) -> *mut c_void;
+
+/// The picture is being taken: it is the thread's.
+const BEGUN: u32 = 0;
+/// It has been taken: it is the maker's, and the thread waits.
+const TAKEN: u32 = 1;
+/// The thread goes on.
+const GOES_ON: u32 = 2;
+
 struct Order {
     used: usize,
     libc_distance: usize,
     /// Whether libc's words are pictured, too; that costs the process an arena of malloc's.
     with_malloc: bool,
-    snapshot: Snapshot,
+    /// [`BEGUN`], [`TAKEN`] or [`GOES_ON`], which say whose the two cells are.
+    step: AtomicU32,
+    snapshot: UnsafeCell<Snapshot>,
+    /// What the thread is to call; `None`: it is to end.
+    then: Cell<Option<(Entry, *mut c_void)>>,
 }
 
 /// Copies `into.len()` words from `from`.
@@ -44,11 +66,11 @@ unsafe fn copy_words(from: usize, into: &mut [usize]) {
     unsafe { std::ptr::copy_nonoverlapping(from as *const usize, into.as_mut_ptr(), into.len()) };
 }
 
-unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
-    let argument = order.addr();
-    // SAFETY: the order is this thread's alone until it has ended.
-    let order = unsafe { &mut *order.cast::<Order>() };
-    let snapshot = &mut order.snapshot;
+/// Takes the picture that `order` is for, on the new thread and as its first act.
+fn take_picture(order: &Order) {
+    let argument = std::ptr::from_ref(order).addr();
+    // SAFETY: the picture is this thread's alone until the step says otherwise.
+    let snapshot = unsafe { &mut *order.snapshot.get() };
     let fs = fs_base();
     // SAFETY: this thread's static TLS begins `used` below FS and its control block ends where the
     // buffer, sized by the caller, ends.
@@ -63,7 +85,7 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     // SAFETY: entry 0 holds the generation.
     snapshot.dtv.1 = unsafe { *vector };
     if !order.with_malloc {
-        return std::ptr::null_mut();
+        return;
     }
     let libc_block = fs - order.libc_distance;
     // SAFETY: libc's block lies within static TLS; the buffer has its size.
@@ -81,7 +103,24 @@ unsafe extern "C" fn take_picture(order: *mut c_void) -> *mut c_void {
     unsafe { libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) };
     // SAFETY: as above.
     unsafe { copy_words(libc_block, &mut snapshot.libc_words[2]) };
-    std::ptr::null_mut()
+}
+
+/// What a pictured thread runs.
+extern "C" fn run(order: *mut c_void) -> *mut c_void {
+    // SAFETY: what `start_on` passed: it lives until this thread has ended, or for ever.
+    let order = unsafe { &*order.cast::<Order>() };
+    take_picture(order);
+    // Release: pairs with the Acquire in `wait`; publishes the picture.
+    order.step.store(TAKEN, Ordering::Release);
+    futex::wake(&order.step, 1);
+    // Acquire: pairs with the Release in `let_go_on`; `then` was written before.
+    while order.step.load(Ordering::Acquire) != GOES_ON {
+        futex::wait(&order.step, TAKEN, None);
+    }
+    match order.then.get() {
+        Some((entry, argument)) => entry(argument),
+        None => std::ptr::null_mut(),
+    }
 }
 
 /// What of a new thread is pictured.
@@ -95,13 +134,13 @@ pub struct Frame {
     pub libc_block: (usize, usize),
 }
 
-/// A picture that is being taken. Dropping it waits for its thread, as [`Pending::finish`] does.
+/// A thread that is being pictured, or waits for what it is to do. Dropping it ends the thread.
 #[derive(Debug)]
-pub struct Pending {
-    /// The thread's own until it has ended.
-    order: *mut Order,
+pub struct Pictured {
+    order: *const Order,
     thread: libc::pthread_t,
-    stack: (usize, usize),
+    /// The lowest address and the size of what is mapped for its stack, with a guard at the lower end.
+    mapping: (usize, usize),
 }
 
 /// Begins to take a picture of a new thread on a stack of `stack_bytes`, of libc's words only where
@@ -109,82 +148,105 @@ pub struct Pending {
 ///
 /// # Errors
 /// Where the thread or its stack cannot be made.
-pub fn begin(frame: Frame, stack_bytes: usize, with_malloc: bool) -> Result<Pending, Refusal> {
+pub fn begin(frame: Frame, stack_bytes: usize, with_malloc: bool) -> Result<Pictured, Refusal> {
     let refuse = |what: &str| Refusal::new("template-thread", format!("{what} failed"));
-    let stack = crate::stack::map::reserve(stack_bytes).map_err(|_| refuse("mapping a stack"))?;
+    let mapped = GUARD_BYTES + stack_bytes;
+    let base = map::reserve(mapped).map_err(|_| refuse("mapping a stack"))?;
+    let stack = (base + GUARD_BYTES, stack_bytes);
     let libc_words = || vec![0; frame.libc_block.1 / 8];
     let order = Box::into_raw(Box::new(Order {
         used: frame.used,
         libc_distance: frame.libc_block.0,
         with_malloc,
-        snapshot: Snapshot {
+        step: AtomicU32::new(BEGUN),
+        snapshot: UnsafeCell::new(Snapshot {
             fs: 0,
-            stack: (stack, stack_bytes),
+            stack,
             argument: 0,
             words: vec![0; (frame.used + frame.tcb) / 8],
             dtv: (0, 0),
             libc_words: [libc_words(), libc_words(), libc_words()],
-        },
+        }),
+        then: Cell::new(None),
     }));
-    // SAFETY: a mapping of that size, just made; the order is nobody else's until the thread has ended.
-    match unsafe { start_on(stack, stack_bytes, order) } {
-        Some(thread) => Ok(Pending {
+    // SAFETY: the lowest part of a mapping that was just made and that nobody else knows.
+    let guarded = unsafe { guard::install(base, GUARD_BYTES, 1) };
+    // SAFETY: a mapping of that size, just made; the order lives until the thread has ended, or for ever.
+    match guarded.ok().and_then(|_| unsafe { start_on(stack, order) }) {
+        Some(thread) => Ok(Pictured {
             order,
             thread,
-            stack: (stack, stack_bytes),
+            mapping: (base, mapped),
         }),
         None => {
             // SAFETY: made above; no thread was.
             drop(unsafe { Box::from_raw(order) });
             // SAFETY: as above.
-            unsafe { crate::stack::map::release(stack, stack_bytes) };
+            unsafe { map::release(base, mapped) };
             Err(refuse("making a thread on a given stack"))
         }
     }
 }
 
-impl Pending {
-    /// Blocks until the picture has been taken.
-    ///
-    /// # Errors
-    /// Where libc does not let the thread be joined.
-    pub fn finish(self) -> Result<Snapshot, Refusal> {
-        let mut this = std::mem::ManuallyDrop::new(self);
-        match this.join() {
-            Some(order) => Ok(order.snapshot),
-            None => Err(Refusal::new("template-thread", "joining a thread failed")),
-        }
+impl Pictured {
+    fn order(&self) -> &Order {
+        // SAFETY: freed by `drop` only, or never.
+        unsafe { &*self.order }
     }
 
-    /// Waits for the thread and frees its stack; called once.
-    fn join(&mut self) -> Option<Box<Order>> {
+    /// Blocks until the picture has been taken, and answers it; an empty one when called again.
+    pub fn wait(&self) -> Snapshot {
+        let order = self.order();
+        // Acquire: pairs with the Release in `run`.
+        while order.step.load(Ordering::Acquire) == BEGUN {
+            futex::wait(&order.step, BEGUN, None);
+        }
+        // SAFETY: it has been taken, and from then on is this thread's.
+        std::mem::take(unsafe { &mut *order.snapshot.get() })
+    }
+
+    /// Has the thread call `entry(argument)`, or end; its picture was taken or is of no use.
+    fn let_go_on(&self, then: Option<(Entry, *mut c_void)>) {
+        drop(self.wait());
+        let order = self.order();
+        order.then.set(then);
+        // Release: pairs with the Acquire in `run`.
+        order.step.store(GOES_ON, Ordering::Release);
+        futex::wake(&order.step, 1);
+    }
+
+    /// Has the thread run `entry(argument)`, and end with it. Its order, and its stack, if it ends, stay for
+    /// good: nobody waits for the end.
+    ///
+    /// # Safety
+    /// `argument` is what `entry` expects, on another thread and at any later time. `entry` does not unwind.
+    pub unsafe fn go_on(self, entry: Entry, argument: *mut c_void) {
+        let this = ManuallyDrop::new(self);
+        this.let_go_on(Some((entry, argument)));
+        // SAFETY: made by `start_on`; nobody has joined it or will.
+        unsafe { libc::pthread_detach(this.thread) };
+    }
+}
+
+impl Drop for Pictured {
+    fn drop(&mut self) {
+        self.let_go_on(None);
         // SAFETY: made by `start_on` and joined once.
-        let failed = unsafe { libc::pthread_join(self.thread, std::ptr::null_mut()) };
-        if failed != 0 {
-            return None; // it may still be there: what it uses stays
+        if unsafe { libc::pthread_join(self.thread, std::ptr::null_mut()) } != 0 {
+            return; // it may still be there: what it uses stays
         }
         // SAFETY: the thread that ran there has ended.
-        unsafe { crate::stack::map::release(self.stack.0, self.stack.1) };
+        unsafe { map::release(self.mapping.0, self.mapping.1) };
         // SAFETY: made by `begin`; the thread that used it has ended.
-        Some(unsafe { Box::from_raw(self.order) })
+        drop(unsafe { Box::from_raw(self.order.cast_mut()) });
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        drop(self.join());
-    }
-}
-
-/// Starts `take_picture(order)` on a thread with the given stack; `None`: libc refuses.
+/// Starts `run(order)` on a thread with the given stack; `None`: libc refuses.
 ///
 /// # Safety
 /// The stack is mapped and, as `order`, used by nobody else until the thread has ended.
-unsafe fn start_on(stack: usize, stack_bytes: usize, order: *mut Order) -> Option<libc::pthread_t> {
-    extern "C" fn start(order: *mut c_void) -> *mut c_void {
-        // SAFETY: `order` is what `start_on` passed.
-        unsafe { take_picture(order) }
-    }
+unsafe fn start_on(stack: (usize, usize), order: *mut Order) -> Option<libc::pthread_t> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: initialises the attributes in place.
     if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
@@ -193,12 +255,12 @@ unsafe fn start_on(stack: usize, stack_bytes: usize, order: *mut Order) -> Optio
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the stack is mapped, writable and used by nobody else.
     let set = unsafe {
-        libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack as *mut c_void, stack_bytes)
+        libc::pthread_attr_setstack(attributes.as_mut_ptr(), stack.0 as *mut c_void, stack.1)
     };
     let order = order.cast();
-    // SAFETY: the attributes are initialised; `start` takes `order`, which lives until the join.
+    // SAFETY: the attributes are initialised; `run` takes `order`, which lives long enough.
     let made = set == 0
-        && unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), start, order) }
+        && unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, order) }
             == 0;
     // SAFETY: initialised above, not used after.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };

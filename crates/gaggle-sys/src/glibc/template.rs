@@ -12,8 +12,10 @@
 
 use super::modules::Module;
 use super::platform::libc_module;
-use super::snapshot::{self, Frame, Snapshot};
+use super::snapshot::{self, Frame, Pictured, Snapshot};
 use super::{Refusal, ballast, require, symbols};
+use crate::stack::guard::GUARD_BYTES;
+use crate::thread::STACK_BYTES;
 use std::ffi::{CStr, c_void};
 
 /// Bytes of the restartable-sequence area that the kernel may write (Linux 6.3: up to `mm_cid`).
@@ -80,15 +82,16 @@ fn static_tls_bytes() -> Result<usize, Refusal> {
 }
 
 impl Template {
-    /// Finds everything out. Threads are made and a library of one page is loaded, for good. Calls
-    /// `meanwhile` while the threads run, which must load no library.
+    /// Finds everything out. Two threads are made, and a library of one page is loaded for good. Calls
+    /// `meanwhile` while the threads run, which must load no library. Answers the threads as well, which
+    /// wait for what they are to do; the first has used malloc, the second has not.
     ///
     /// # Errors
     /// The first self-check that fails, or what `meanwhile` answers.
     pub fn discover(
         modules: &[Module],
         meanwhile: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<(Self, [Pictured; 2]), Refusal> {
         let size_of_thread = symbol(c"_thread_db_sizeof_pthread")?.cast::<u32>();
         // SAFETY: libc exports its thread structure's size as a 32-bit word.
         let tcb = unsafe { *size_of_thread } as usize;
@@ -114,10 +117,12 @@ impl Template {
             libc_block,
         };
         // Different sizes, so that a difference of stacks is no difference of FS bases.
-        let first = snapshot::begin(frame, 256 << 10, true)?;
-        let second = snapshot::begin(frame, 320 << 10, false)?;
+        let threads = [
+            snapshot::begin(frame, STACK_BYTES, true)?,
+            snapshot::begin(frame, STACK_BYTES + GUARD_BYTES, false)?,
+        ];
         meanwhile()?;
-        let (first, second) = (first.finish()?, second.finish()?);
+        let [first, second] = threads.each_ref().map(Pictured::wait);
         let malloc_words = malloc_words(&first, libc_block.0)?;
         let template = Template {
             used,
@@ -139,7 +144,7 @@ impl Template {
             dtv_generation: first.dtv.1,
             image: Vec::new(),
         };
-        template.compare(first, &second)
+        Ok((template.compare(first, &second)?, threads))
     }
 
     /// Classifies every word of the two pictures and takes the first as the image.
