@@ -16,8 +16,8 @@
 //!   them); an M that puts its P into the idle set looks whether the poller sleeps too long.
 //! - F5: an M is in the idle list before its P is in the idle set, and leaves the list after it has
 //!   taken a P from the set. So whoever takes a P from the set finds an M in the list, as long as no
-//!   more Ms are spent on calls and suspensions than there are beyond one for each P; and only if it
-//!   finds none is another M needed.
+//!   more Ms are spent on calls and suspensions than there are beyond one for each P (and, in the first
+//!   millisecond, when there is only one); and only if it finds none is another M needed.
 
 use crate::g::{G, from_link};
 use crate::lock::Lock;

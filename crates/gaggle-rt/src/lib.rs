@@ -99,23 +99,15 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     if options::preemption_is_off() {
         preempt::switch_off();
     }
-    processors::start(count, is_automatic);
-    // The probe needs one M: that which used malloc. The others, one for each P and a spare for the first
-    // blocking call, are made while it runs; the monitor goes on after them, as from then on it is the one
-    // that makes Ms.
-    sysmon::start_first_machine(first);
-    let others = report::start(move || {
-        for _ in 1..(count + 1).min(m::limit()) {
-            sysmon::start_machine()?;
-        }
-        Ok(())
-    });
-    let others = others.map_err(failed)?;
+    report::handle_quit().map_err(failed)?;
     overflow::install().map_err(failed)?;
-    self_check::probe()?;
-    others.wait().map_err(failed)?;
+    // Queued before there is an idle P, so that nobody is woken for it: the first M finds it as it begins.
+    let probe = self_check::Probe::start()?;
+    processors::start(count, is_automatic);
+    // That which used malloc, as goroutines do. All other threads are the monitor's to make.
+    sysmon::start_first_machine(first);
     sysmon::start(monitor);
-    Ok(())
+    probe.wait()
 }
 
 /// Sets how many OS threads may run goroutines or be blocked with one; where one more is needed, the

@@ -9,6 +9,8 @@
 //! - R2: the handler of SIGQUIT calls nothing but the kernel. It is set only where nobody has set
 //!   another: a program's own handler, or its wish to ignore the signal, stays.
 //! - R3: in a forked child the reporter is missing: there SIGQUIT does what it does by default.
+//! - R4: a request may come before the reporter, which the monitor starts some time after the first
+//!   goroutine: it looks for one before it first sleeps.
 
 use crate::dump::{Dumper, Frames};
 use crate::give_back;
@@ -18,7 +20,6 @@ use gaggle_sys::{call, fault, futex, signal, thread};
 use std::ffi::{c_int, c_void};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver};
 
 const NOTHING: u32 = 0;
 const QUIT: u32 = 1;
@@ -31,43 +32,35 @@ static REQUEST: AtomicU32 = AtomicU32::new(NOTHING);
 /// The process that the reporter lives in (R3).
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 
-/// What `first` of [`start`] has answered, or will answer.
-#[derive(Debug)]
-pub struct First(Receiver<io::Result<()>>);
-
-impl First {
-    /// Blocks the calling thread until `first` has returned.
-    ///
-    /// # Errors
-    /// What it answers.
-    pub fn wait(self) -> io::Result<()> {
-        let died = |_| Err(io::Error::other("the reporter's thread ended"));
-        self.0.recv().unwrap_or_else(died)
-    }
-}
-
-/// Starts the reporter, and takes SIGQUIT where it is free (R2). The reporter's first act is `first`:
-/// what the runtime's start need not wait for at once.
+/// Takes SIGQUIT where it is free (R2). Called once, before any goroutine runs.
 ///
 /// # Errors
-/// When the operating system refuses a thread.
-pub fn start(first: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<First> {
+/// The kernel's.
+pub fn handle_quit() -> io::Result<()> {
     // Relaxed: written before the handler is set.
     PROCESS.store(signal::process_id(), Ordering::Relaxed);
-    let (say, hear) = mpsc::channel();
-    std::thread::Builder::new()
-        .name("gaggle-report".to_owned())
-        .spawn(move || {
-            thread::block_asynchronous_signals();
-            let _ = say.send(first());
-            drop(say);
-            give_back::work()
-        })?;
-    crate::deadlock::own_thread_started();
     if signal::action(libc::SIGQUIT).is_some_and(|action| action.handler == libc::SIG_DFL) {
         fault::install(libc::SIGQUIT, on_quit, &[], libc::SA_RESTART)?;
     }
-    Ok(First(hear))
+    Ok(())
+}
+
+/// Starts the reporter; called once, by the monitor (R4).
+///
+/// # Errors
+/// When the operating system refuses a thread.
+pub fn start() -> io::Result<()> {
+    // SAFETY: the reporter takes no argument.
+    unsafe { thread::start(run, std::ptr::null_mut()) }?;
+    crate::deadlock::own_thread_started();
+    Ok(())
+}
+
+/// The reporter's OS thread.
+extern "C" fn run(_: *mut c_void) -> *mut c_void {
+    thread::set_name(format_args!("gaggle-report"));
+    thread::block_asynchronous_signals();
+    give_back::work()
 }
 
 extern "C" fn on_quit(number: c_int, _info: *mut libc::siginfo_t, _context: *mut c_void) {

@@ -6,32 +6,46 @@ pub use gaggle_sys::glibc::Refusal;
 use gaggle_sys::glibc::require;
 use std::mem::MaybeUninit;
 use std::panic::Location;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 
-/// Runs the probe goroutine and waits for its report.
-///
-/// # Errors
-/// What it could not do.
-pub fn probe() -> Result<(), Refusal> {
-    let (report, result) = mpsc::channel();
-    let options = SpawnOptions {
-        name: None,
-        stack_bytes: None,
-        location: Location::caller(),
-    };
-    let entry = entry(move || {
-        let _ = report.send(examine());
-    });
-    crate::Green::spawn(options, entry)
-        .map_err(|error| Refusal::new("probe", error.to_string()))?;
-    let failure = result.recv().unwrap_or(Some("the probe goroutine died"));
-    // It has reported and only ends; whoever counts goroutines next finds none.
-    while sched::live() != 0 {
-        gaggle_sys::call::yield_thread();
+/// The probe goroutine: what it could not do, if anything.
+#[derive(Debug)]
+pub struct Probe(Receiver<Option<&'static str>>);
+
+impl Probe {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub fn start() -> Result<Probe, Refusal> {
+        let (report, result) = mpsc::channel();
+        let options = SpawnOptions {
+            name: None,
+            stack_bytes: None,
+            location: Location::caller(),
+        };
+        let entry = entry(move || {
+            let _ = report.send(examine());
+        });
+        crate::Green::spawn(options, entry)
+            .map_err(|error| Refusal::new("probe", error.to_string()))?;
+        Ok(Probe(result))
     }
-    require("probe", failure.is_none(), || {
-        failure.unwrap_or_default().to_owned()
-    })
+
+    /// Blocks the calling thread until it has reported.
+    ///
+    /// # Errors
+    /// What it could not do.
+    pub fn wait(self) -> Result<(), Refusal> {
+        let failure = self.0.recv().unwrap_or(Some("the probe goroutine died"));
+        // It has reported and only ends; whoever counts goroutines next finds none.
+        while sched::live() != 0 {
+            gaggle_sys::call::yield_thread();
+        }
+        require("probe", failure.is_none(), || {
+            failure.unwrap_or_default().to_owned()
+        })
+    }
 }
 
 /// What does not work on the calling goroutine, if anything.

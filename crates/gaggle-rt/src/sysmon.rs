@@ -6,6 +6,10 @@
 //! looks around every 20 microseconds while that finds something to do, and ever more rarely while it
 //! does not: to 10 ms, or 1 ms while every P is busy or channels are used, or the next deadline of a timer then. Source:
 //! Go's sysmon (runtime/proc.go).
+//!
+//! Of the runtime's OS threads only the first M and the monitor are there when the first goroutine runs. The
+//! monitor makes the others ([`Crew`]) [`CREW_AFTER_NANOS`] later, and sleeps until then unless an M is wanted:
+//! turns have just begun, and a call that blocks keeps its P for no longer than while a thread is made.
 
 use crate::alarm;
 use crate::blocking;
@@ -53,6 +57,9 @@ const EARLY_NANOS: u64 = 1_000_000;
 const ALARM_AFTER_NANOS: u64 = 500_000;
 /// How much processor time a goroutine may use without a P.
 const WITHOUT_P_NANOS: u64 = 100_000;
+
+/// How long after the start the crew is made: a program that has ended by then has not paid for it.
+const CREW_AFTER_NANOS: u64 = 1_000_000;
 
 /// 1 while an M is wanted.
 static WANTED: AtomicU32 = AtomicU32::new(0);
@@ -119,9 +126,43 @@ extern "C" fn run_monitor(_: *mut c_void) -> *mut c_void {
     watch()
 }
 
+/// The threads that every program gets that lasts: an M for each P and a spare for the first blocking call,
+/// so that they need not be made when they are wanted; and the reporter.
+struct Crew {
+    due: u64,
+    is_whole: bool,
+}
+
+impl Crew {
+    fn new() -> Self {
+        Crew {
+            due: clock::now() + CREW_AFTER_NANOS,
+            is_whole: false,
+        }
+    }
+
+    /// Makes it whole when that is due; whether it was.
+    fn look(&mut self) -> bool {
+        let is_due = !self.is_whole && clock::now() >= self.due;
+        if is_due {
+            // Where the operating system refuses a thread the next round tries anew.
+            self.is_whole = Self::make().is_ok();
+        }
+        is_due
+    }
+
+    fn make() -> io::Result<()> {
+        while m::count() < (p::count() + 1).min(m::limit()) {
+            start_machine()?;
+        }
+        crate::report::start()
+    }
+}
+
 fn watch() -> ! {
     let mut seen = [None; p::MAX];
-    let mut sleep_nanos = SLEEP_NANOS_MIN;
+    let mut crew = Crew::new();
+    let mut sleep_nanos = CREW_AFTER_NANOS;
     let mut quiet_rounds = 0;
     let mut open = false;
     let mut reread = crate::processors::Reread::default();
@@ -148,7 +189,7 @@ fn watch() -> ! {
         let busy = make_machines(&mut open) | retake(&mut seen);
         // What this finds is no reason to look again soon (Go's sysmon has it so, too).
         poll_if_nobody_does();
-        let busy = preempt_overrunning() | busy;
+        let busy = preempt_overrunning() | crew.look() | busy;
         if busy {
             sleep_nanos = SLEEP_NANOS_MIN;
             quiet_rounds = 0;
