@@ -85,6 +85,7 @@ pub fn start(processors: Option<usize>) -> Result<(), Refusal> {
     let (template, [first, monitor]) = Template::discover(&modules, || {
         count = processors::first_number(processors);
         p::make_table();
+        hooks::resolve_all();
         netpoll::start().map_err(failed)
     })?;
     // SAFETY: no thread switches yet: Ms are made below.

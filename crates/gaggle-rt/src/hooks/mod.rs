@@ -63,13 +63,11 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// Sets things up that the hooks need before the first goroutine.
-pub fn start() {
+/// Finds libc's own functions behind the hooks, before the first goroutine.
+pub fn resolve_all() {
     thread::resolve_all();
     loader::resolve_all();
     process::resolve_all();
-    signal::start();
-    identity::start();
     mutex::resolve_all();
     condition::resolve_all();
     semaphore::resolve_all();
@@ -77,6 +75,13 @@ pub fn start() {
     barrier::resolve_all();
     join::resolve_all();
     sync_objects();
+}
+
+/// Sets up what the hooks of signals need, before the first goroutine and after the first thread: libc sets
+/// a handler with that.
+pub fn start() {
+    signal::start();
+    identity::start();
 }
 
 /// Where C's synchronisation objects keep what they are; found out at the first use of any, which may be
