@@ -309,8 +309,15 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How many free slots of the default class a P keeps for itself.
 pub const KEPT_BY_PROCESSOR: usize = 64;
 
-/// How many slots of the default class are taken or made at a time.
-const BATCH: usize = 16;
+/// How many slots of the default class are taken or made at a time, at most.
+const BATCH_MAX: usize = 16;
+
+/// As many as there are, so that a program of a few goroutines does not pay for the guards of sixteen.
+fn batch() -> usize {
+    // Relaxed: a count to go by.
+    let made = NEXT_NUMBER.load(Ordering::Relaxed) as usize;
+    made.clamp(1, BATCH_MAX)
+}
 
 /// Takes a slot of `class` from the common pool, or makes one. With `spare`, a P's own list of the
 /// default class, a few more at the same time go there.
@@ -318,7 +325,7 @@ const BATCH: usize = 16;
 /// # Errors
 /// When the kernel has no address space or no mapping left.
 pub fn take(class: u8, spare: Option<&SlotList>) -> io::Result<&'static Slot> {
-    let batch = if spare.is_some() { BATCH } else { 1 };
+    let batch = if spare.is_some() { batch() } else { 1 };
     let reserved = {
         let mut pool = POOL.lock();
         if let Some(slot) = pool.pop(usize::from(class)) {
