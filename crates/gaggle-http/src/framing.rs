@@ -97,7 +97,13 @@ impl Framing {
     }
 
     fn admit_head(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
-        for (index, &byte) in bytes.iter().enumerate() {
+        let mut at = 0;
+        loop {
+            at += self.head.take_text(&bytes[at..])?;
+            let Some(&byte) = bytes.get(at) else {
+                return Ok(at);
+            };
+            at += 1;
             if self.head.take(byte)? {
                 let head = std::mem::take(&mut self.head);
                 self.state = match (head.length, head.chunked) {
@@ -108,10 +114,9 @@ impl Framing {
                 };
                 self.head.line = head.line;
                 self.head.line.clear();
-                return Ok(index + 1);
+                return Ok(at);
             }
         }
-        Ok(bytes.len())
     }
 
     fn admit_chunks(&mut self, mut chunk: Chunk, bytes: &[u8]) -> Result<usize, Refused> {
@@ -189,7 +194,24 @@ impl Chunk {
 }
 
 impl Head {
-    /// Looks at the next byte; whether it is the last of the head.
+    /// Looks at the bytes before the next one that may end a line; how many there are.
+    fn take_text(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+        let is_end = |&byte: &u8| matches!(byte, b'\r' | b'\n');
+        let count = bytes.iter().position(is_end).unwrap_or(bytes.len());
+        let text = &bytes[..count];
+        if let [first, ..] = text {
+            let is_folded = self.line_bytes == 0 && matches!(first, b' ' | b'\t');
+            if self.after_cr || is_folded && self.lines > 0 {
+                return Err(Refused);
+            }
+            let room = LINE_BYTES - self.line.len();
+            self.line.extend_from_slice(&text[..count.min(room)]);
+            self.line_bytes += count;
+        }
+        Ok(count)
+    }
+
+    /// Looks at a byte that may end a line; whether it is the last of the head.
     fn take(&mut self, byte: u8) -> Result<bool, Refused> {
         if byte == b'\n' {
             if !std::mem::take(&mut self.after_cr) {
@@ -197,20 +219,10 @@ impl Head {
             }
             return self.end_line();
         }
-        if self.after_cr {
+        // The CR of an end of line, behind no other.
+        if std::mem::replace(&mut self.after_cr, true) {
             return Err(Refused);
         }
-        if byte == b'\r' {
-            self.after_cr = true;
-            return Ok(false);
-        }
-        if self.line_bytes == 0 && self.lines > 0 && matches!(byte, b' ' | b'\t') {
-            return Err(Refused);
-        }
-        if self.line.len() < LINE_BYTES {
-            self.line.push(byte);
-        }
-        self.line_bytes += 1;
         Ok(false)
     }
 
