@@ -189,6 +189,17 @@ impl<R: Runtime> Cancel<R> {
         self.end(Some(Arc::from(cause.into())));
     }
 
+    /// Gives `context` and this handle back, to be used as if they were new, if nobody could tell the
+    /// difference: the context has not ended, it is this handle's, and what it was given to holds, waits
+    /// for and hangs on nothing of it any more. Otherwise the context ends here.
+    pub fn renew(self, context: Context<R>) -> Option<(Context<R>, Self)> {
+        let is_unseen = match (&self.node, &context.node) {
+            (Some(own), Some(node)) => Arc::ptr_eq(own, node) && node.is_unseen(2),
+            _ => false,
+        };
+        is_unseen.then_some((context, self))
+    }
+
     /// Lets the context go on without the handle: it then ends with its parent or at its deadline.
     pub fn detach(mut self) {
         self.node = None;

@@ -78,6 +78,10 @@ struct Branches<R: Runtime> {
 }
 
 impl<R: Runtime> Branches<R> {
+    fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+
     const fn new() -> Self {
         Branches {
             places: Vec::new(),
@@ -189,6 +193,16 @@ impl<R: Runtime> Node<R> {
             node.start_timer(options);
         }
         node
+    }
+
+    /// Whether the node has not ended and nobody could learn of its end but by the `handles` that the
+    /// caller owns: nothing hangs on it, and no other handle or receiver is left.
+    pub(crate) fn is_unseen(self: &Arc<Self>, handles: usize) -> bool {
+        // The parent has a weak reference, and makes a strong one to end the node.
+        Arc::strong_count(self) == handles
+            && self.done.is_alone()
+            && self.outcome().is_none()
+            && self.state.lock().branches.is_empty()
     }
 
     fn start_timer(self: &Arc<Self>, options: SpawnOptions) {

@@ -404,6 +404,26 @@ impl Cancel {
         self.0.cancel();
     }
 
+    /// Gives `context` and its handle back, for a next piece of work, if that could not tell them from new ones:
+    /// if the context has not ended, and of the last piece nothing holds it, waits for its end or is to be
+    /// called at it. `None`: the context has ended. A deadline stays what it is.
+    ///
+    /// Saves the making of a context for each of many short pieces of work, one after the other.
+    ///
+    /// # Examples
+    /// ```
+    /// let (context, cancel) = gaggle::context::background().with_cancel();
+    /// let (context, cancel) = cancel.renew(context).expect("nobody has it");
+    /// let kept = context.clone();
+    /// assert!(cancel.renew(context).is_none());
+    /// assert!(kept.err().is_some());
+    /// ```
+    pub fn renew(self, context: Context) -> Option<(Context, Cancel)> {
+        let Context { inner, deadline } = context;
+        let (inner, cancel) = self.0.renew(inner)?;
+        Some((Context { inner, deadline }, Cancel(cancel)))
+    }
+
     /// Gives the handle up without cancelling: the context then ends with the one it was made from, or
     /// at its deadline.
     ///

@@ -275,3 +275,45 @@ fn cancel_racing_the_deadline_decides_once() {
         }
     }
 }
+
+#[test]
+fn renewed_context_is_as_new_and_one_that_is_held_ends() {
+    let (parent, cancel_parent) = background().with_cancel();
+    let new = || parent.with_cancel();
+    // Whatever was done with it has gone.
+    let (context, cancel) = new();
+    let (child, cancel_child) = context.with_cancel();
+    drop((context.clone(), context.done().clone(), child, cancel_child));
+    assert!(context.after_func(|| panic!("it was stopped")).stop());
+    context.run(|| ());
+    let (context, cancel) = cancel.renew(context).expect("nobody has it");
+    assert!(context.err().is_none());
+    // A second life ends as the first would have.
+    let done = context.done().clone();
+    assert!(cancel.renew(context).is_none());
+    assert!(done.recv().is_err());
+
+    let (context, cancel) = new();
+    let (child, _cancel_child) = context.with_cancel();
+    assert!(cancel.renew(context).is_none());
+    assert!(child.err().is_some());
+
+    let (context, cancel) = new();
+    let (called, is_called) = bounded(1);
+    drop(context.after_func(move || called.send(()).expect("awaited")));
+    assert!(cancel.renew(context).is_none());
+    is_called.recv().expect("it was to be called at the end");
+
+    // The handle of another.
+    let ((one, cancel_one), (two, _cancel_two)) = (new(), new());
+    let kept = one.clone();
+    drop(one);
+    assert!(cancel_one.renew(two).is_none());
+    assert!(kept.err().is_some());
+
+    let (context, cancel) = new();
+    let (context, cancel) = cancel.renew(context).expect("nobody has it");
+    cancel_parent.cancel();
+    assert!(context.err().is_some());
+    assert!(cancel.renew(context).is_none());
+}

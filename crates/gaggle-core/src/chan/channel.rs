@@ -140,6 +140,12 @@ impl<T, R: Runtime> Channel<T, R> {
         self.receivers.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether there is one receiver; who asks holds it, so no other can appear meanwhile but by it.
+    pub(super) fn has_one_receiver(&self) -> bool {
+        // Acquire: pairs with the AcqRel in `drop_receiver`: the others have done what they did.
+        self.receivers.load(Ordering::Acquire) == 1
+    }
+
     /// A sender is gone; the last one closes the channel.
     pub(super) fn drop_sender(&self) {
         // AcqRel: pairs with itself in the other drops, so that the last one comes after all of them.

@@ -182,6 +182,14 @@ impl<T, R: Runtime> Receiver<T, R> {
         Self::of(Flavor::Timed(timed))
     }
 
+    /// Whether this is the only receiver of its channel.
+    pub(crate) fn is_alone(&self) -> bool {
+        match &self.flavor {
+            Flavor::Shared(channel) => channel.has_one_receiver(),
+            Flavor::Timed(_) | Flavor::Never => false,
+        }
+    }
+
     /// A receiver that never becomes ready and is never closed.
     pub const fn never() -> Self {
         Self::of(Flavor::Never)
