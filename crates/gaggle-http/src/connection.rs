@@ -2,7 +2,7 @@
 
 use crate::drive::drive;
 use crate::request::Exchange;
-use crate::service::{Outgoing, answer_blocking, answer_service};
+use crate::service::{Outgoing, answer_at_once, answer_blocking, answer_service};
 use crate::transport::Transport;
 use crate::upgrade::Upgraded;
 use crate::wire::{Socket, Wire};
@@ -17,8 +17,10 @@ use hyper::service::service_fn;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::error::Error;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use tower_service::Service;
 
 /// hyper's own minimum of the buffer in which a head must fit.
@@ -31,6 +33,14 @@ pub(crate) trait Application: Send + 'static {
 
     /// Whether it may wait for something else while a body comes.
     const IS_MIXED: bool;
+
+    /// Takes and answers one request over HTTP/1.1 without a future, on the connection's goroutine, if it can.
+    fn answer_at_once(
+        &self,
+        wire: &Rc<Wire>,
+        exchange: &Exchange,
+        request: &mut Option<Request<Incoming>>,
+    ) -> Option<Response<Outgoing<Self::Body>>>;
 
     /// Answers one request over HTTP/1.1, on the connection's goroutine.
     async fn answer(
@@ -55,6 +65,16 @@ where
     type Body = Full<Bytes>;
 
     const IS_MIXED: bool = false;
+
+    fn answer_at_once(
+        &self,
+        wire: &Rc<Wire>,
+        exchange: &Exchange,
+        request: &mut Option<Request<Incoming>>,
+    ) -> Option<Response<Outgoing<Full<Bytes>>>> {
+        let request = request.take_if(|request| request.body().is_end_stream())?;
+        Some(answer_at_once(Rc::clone(wire), &*self.0, exchange, request))
+    }
 
     async fn answer(
         &self,
@@ -83,6 +103,15 @@ where
     type Body = B;
 
     const IS_MIXED: bool = true;
+
+    fn answer_at_once(
+        &self,
+        _: &Rc<Wire>,
+        _: &Exchange,
+        _: &mut Option<Request<Incoming>>,
+    ) -> Option<Response<Outgoing<B>>> {
+        None
+    }
 
     async fn answer(
         &self,
@@ -146,10 +175,15 @@ fn serve_http1<A: Application>(mut exchange: Exchange, wire: Rc<Wire>, applicati
     let settings = Arc::clone(&exchange.settings);
     let (exchange_of_service, of_service) = (&exchange, Rc::clone(&wire));
     let service = service_fn(move |request| {
-        let wire = Rc::clone(&of_service);
-        async move {
-            let response = application.answer(wire, exchange_of_service, request).await;
-            Ok::<_, Infallible>(response)
+        let mut request = Some(request);
+        let known = application.answer_at_once(&of_service, exchange_of_service, &mut request);
+        match request {
+            None => Answer::Known(known),
+            Some(request) => {
+                let wire = Rc::clone(&of_service);
+                let to_come = application.answer(wire, exchange_of_service, request);
+                Answer::ToCome(Box::pin(to_come))
+            }
         }
     });
     let mut connection = http1::Builder::new()
@@ -175,6 +209,29 @@ fn serve_http1<A: Application>(mut exchange: Exchange, wire: Rc<Wire>, applicati
     }
     #[cfg(unix)]
     drop(hangup);
+}
+
+/// What hyper awaits as the answer to a request. It has room for one of these on each connection, which every
+/// request fills anew: so a future, which is large, is elsewhere.
+enum Answer<F, R> {
+    Known(Option<R>),
+    ToCome(Pin<Box<F>>),
+}
+
+// What is known is moved out; nothing here is pinned but behind the box.
+impl<F, R> Unpin for Answer<F, R> {}
+
+impl<F: Future<Output = R>, R> Future for Answer<F, R> {
+    type Output = Result<R, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Answer::Known(response) => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Answer::ToCome(future) => future.as_mut().poll(context).map(Ok),
+        }
+    }
 }
 
 /// What hyper had read beyond the request, and what was staged for it.

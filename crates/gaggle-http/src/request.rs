@@ -20,26 +20,41 @@ pub(crate) struct Exchange {
 #[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) context: Context,
-    _cancel: Cancel,
+    cancel: Cancel,
     measured: Option<Measured>,
 }
 
 impl Exchange {
     /// A request has arrived.
+    #[cfg(feature = "http2")]
     pub(crate) fn begin(&self) -> Scope {
-        let (context, cancel) = match self.settings.request_timeout {
-            Some(time) => self.context.with_timeout(time),
-            None => self.context.with_cancel(),
+        self.begin_with(None)
+    }
+
+    /// A request has arrived; its context may be what [`Scope::end`] answered for the one before.
+    pub(crate) fn begin_with(&self, spare: Option<(Context, Cancel)>) -> Scope {
+        let (context, cancel) = match (self.settings.request_timeout, spare) {
+            (Some(time), _) => self.context.with_timeout(time),
+            (None, Some(spare)) => spare,
+            (None, None) => self.context.with_cancel(),
         };
         Scope {
             context,
-            _cancel: cancel,
+            cancel,
             measured: self.settings.metrics.as_ref().map(Measured::begin),
         }
     }
 }
 
 impl Scope {
+    /// Ends the request; its context, if the next request can have it.
+    pub(crate) fn end(self) -> Option<(Context, Cancel)> {
+        match self.context.deadline() {
+            None => self.cancel.renew(self.context),
+            Some(_) => None,
+        }
+    }
+
     /// Its response is known.
     pub(crate) fn answered(&mut self, status: StatusCode, extensions: &mut Extensions) {
         if let Some(measured) = &mut self.measured {

@@ -20,21 +20,20 @@ use std::task::{self, Poll};
 use tower_service::Service;
 
 /// Ends the response's part of the exchange when hyper drops the body, and then the request.
-#[derive(Debug)]
 struct Turn {
     wire: Rc<Wire>,
-    _scope: Scope,
+    scope: Option<Scope>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.wire.end_response();
+        let spare = self.scope.take().and_then(Scope::end);
+        self.wire.end_response(spare);
     }
 }
 
 pin_project! {
     /// A response's body, or none where an error took its place.
-    #[derive(Debug)]
     pub(crate) struct Outgoing<B> {
         #[pin]
         body: Option<B>,
@@ -100,7 +99,7 @@ fn outgoing<B>(
             body,
             turn: Turn {
                 wire,
-                _scope: scope,
+                scope: Some(scope),
             },
         },
     )
@@ -117,18 +116,52 @@ where
     H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
 {
     wire.begin_body();
-    let scope = exchange.begin();
+    let scope = exchange.begin_with(wire.take_spare());
     let (head, body) = request.into_parts();
     let outcome = match collect(&wire, body, exchange.settings.body_bytes_max).await {
         Err(status) => Err(status),
-        Ok(bytes) => {
-            let request = Request::from_parts(head, bytes);
-            // A handler that panicked has been dropped with all it held; what it shares with others
-            // it must keep whole itself, as in any thread.
-            catch_unwind(AssertUnwindSafe(|| handler(&scope.context, request)))
-                .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
-        }
+        Ok(bytes) => call(handler, &scope, Request::from_parts(head, bytes)),
     };
+    response_of(wire, scope, outcome)
+}
+
+/// Answers one request without a body by a blocking handler.
+pub(crate) fn answer_at_once<H>(
+    wire: Rc<Wire>,
+    handler: &H,
+    exchange: &Exchange,
+    request: Request<Incoming>,
+) -> Response<Outgoing<Full<Bytes>>>
+where
+    H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
+{
+    wire.begin_body();
+    let scope = exchange.begin_with(wire.take_spare());
+    let outcome = call(handler, &scope, request.map(|_| Bytes::new()));
+    response_of(wire, scope, outcome)
+}
+
+/// Calls a blocking handler.
+fn call<H>(
+    handler: &H,
+    scope: &Scope,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, StatusCode>
+where
+    H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
+{
+    // A handler that panicked has been dropped with all it held; what it shares with others it must keep
+    // whole itself, as in any thread.
+    catch_unwind(AssertUnwindSafe(|| handler(&scope.context, request)))
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// What hyper sends of a blocking handler's response, or in its place.
+fn response_of(
+    wire: Rc<Wire>,
+    scope: Scope,
+    outcome: Result<Response<Bytes>, StatusCode>,
+) -> Response<Outgoing<Full<Bytes>>> {
     // Unlike a service's, this body's type lets an error say what it is.
     let outcome = outcome
         .map(|response| response.map(Full::new))
@@ -186,7 +219,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>>,
 {
     wire.begin_body();
-    let scope = exchange.begin();
+    let scope = exchange.begin_with(wire.take_spare());
     if is_over(request.body(), exchange.settings.body_bytes_max) {
         wire.refuse();
         return outgoing(wire, scope, Err(StatusCode::PAYLOAD_TOO_LARGE));

@@ -18,6 +18,7 @@ use crate::listener::is_late;
 use crate::transport::Transport;
 use crate::upgrade::Handover;
 use bytes::Bytes;
+use gaggle::context::{Cancel, Context};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice};
@@ -25,7 +26,7 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 /// Bytes staged by one read of a head: most fit whole, and an idle connection holds no more than this.
@@ -71,7 +72,6 @@ struct Staged {
 
 /// The state that hyper's socket, the driver and the service of one connection share; all three run
 /// on its goroutine.
-#[derive(Debug)]
 pub(crate) struct Wire {
     connection: Arc<Connection>,
     transport: Transport,
@@ -81,6 +81,8 @@ pub(crate) struct Wire {
     #[cfg(unix)]
     readiness: RefCell<Option<gaggle::net::Readiness<Handle>>>,
     upgrade: RefCell<Option<Handover>>,
+    /// A context that no request has any more.
+    spare: Cell<Option<(Context, Cancel)>>,
     phase: Cell<Phase>,
     staged: RefCell<Staged>,
     framing: RefCell<Framing>,
@@ -114,6 +116,7 @@ impl Wire {
             #[cfg(unix)]
             readiness: RefCell::new(None),
             upgrade: RefCell::new(None),
+            spare: Cell::new(None),
             phase: Cell::new(Phase::First),
             staged: RefCell::new(Staged {
                 bytes: vec![0; HEAD_BYTES],
@@ -135,9 +138,16 @@ impl Wire {
         self.phase.set(Phase::Body(None));
     }
 
-    /// The response has been handed over in full: what is read from here on is the next head.
-    pub(crate) fn end_response(&self) {
+    /// The response has been handed over in full: what is read from here on is the next head. `spare` is for
+    /// the next request.
+    pub(crate) fn end_response(&self, spare: Option<(Context, Cancel)>) {
         self.phase.set(Phase::Idle);
+        self.spare.set(spare);
+    }
+
+    /// What [`Wire::end_response`] was given.
+    pub(crate) fn take_spare(&self) -> Option<(Context, Cancel)> {
+        self.spare.take()
     }
 
     /// The request's body will not be read to its end.
@@ -245,7 +255,7 @@ impl Wire {
 
     /// Stages what the socket yields next, as [`Wire::stage`], unless `is_over` says first that something
     /// else is to be done. `context` wakes this goroutine.
-    pub(crate) fn stage_unless(&self, context: &mut Context<'_>, is_over: impl Fn() -> bool) {
+    pub(crate) fn stage_unless(&self, context: &mut task::Context<'_>, is_over: impl Fn() -> bool) {
         #[cfg(unix)]
         if self.is_mixed && matches!(self.phase.get(), Phase::Body(_)) {
             while !self.transport.holds_bytes() {
@@ -396,13 +406,12 @@ impl Wire {
 }
 
 /// hyper's end of a [`Wire`].
-#[derive(Debug)]
 pub(crate) struct Socket(pub(crate) Rc<Wire>);
 
 impl Read for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        _: &mut task::Context<'_>,
         mut room: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let mut staged = self.0.staged.borrow_mut();
@@ -436,7 +445,7 @@ impl Read for Socket {
 impl Write for Socket {
     fn poll_write(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        _: &mut task::Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let wire = &self.0;
@@ -445,7 +454,7 @@ impl Write for Socket {
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        _: &mut task::Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &self.0;
@@ -459,11 +468,11 @@ impl Write for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         // `Wire::finish` shuts the socket, once it knows what there is left to say.
         Poll::Ready(Ok(()))
     }
