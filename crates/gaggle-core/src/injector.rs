@@ -29,7 +29,26 @@ pub unsafe trait Link: Sized {
     /// # Safety
     /// `this` points to a live element.
     unsafe fn next(this: NonNull<Self>) -> *const Cell<Option<NonNull<Self>>>;
+
+    /// Told when a list is made of what a run queue has no room for: `later` stands [`AHEAD`] places behind
+    /// `this`. An element that has room for a hint keeps it for [`Link::fetch_ahead`].
+    ///
+    /// # Safety
+    /// `this` points to a live element that the caller holds.
+    #[inline]
+    unsafe fn note_ahead(_this: NonNull<Self>, _later: NonNull<Self>) {}
+
+    /// Told when a list is walked and has come to `this`: it may begin to fetch into the processor's cache
+    /// what was noted last. Whoever follows the links of a long list otherwise waits for memory at each.
+    ///
+    /// # Safety
+    /// As for [`Link::note_ahead`].
+    #[inline]
+    unsafe fn fetch_ahead(_this: NonNull<Self>) {}
 }
+
+/// How many places lie between the elements of [`Link::note_ahead`]: more than memory is slower than a step.
+pub const AHEAD: u32 = 16;
 
 /// Writes `element`'s link.
 ///
@@ -150,6 +169,23 @@ impl<T: Link> Batch<T> {
         self.len += 1;
     }
 
+    /// Puts `element` before all others.
+    ///
+    /// # Safety
+    /// As for [`Batch::push_back`].
+    pub unsafe fn push_front(&mut self, element: NonNull<T>) {
+        // SAFETY: the caller says that the element lives and that no list has it, so it is ours.
+        unsafe { set_next(element, self.head) };
+        self.head = Some(element);
+        self.tail = self.tail.or(self.head);
+        self.len += 1;
+    }
+
+    /// The oldest element, which stays.
+    pub const fn front(&self) -> Option<NonNull<T>> {
+        self.head
+    }
+
     /// Takes the oldest element out.
     pub fn pop_front(&mut self) -> Option<NonNull<T>> {
         let first = self.head?;
@@ -191,6 +227,8 @@ impl<T: Link> Batch<T> {
             // SAFETY: fewer than `len` elements lie before the one reached, so `last` is in this
             // list, hence live (J1), and `&mut self` owns the list.
             let behind = unsafe { next_of(last) };
+            // SAFETY: as above.
+            unsafe { T::fetch_ahead(last) };
             last = behind.expect("J1: the list is as long as its length says");
         }
         // SAFETY: as above.

@@ -29,7 +29,7 @@
 //! R4 fails if a stealer sleeps between its reads and its compare-and-swap while exactly 2^32
 //! elements pass; at ten nanoseconds each that is a pause of 43 seconds with an exact hit at its end.
 
-use crate::injector::{Batch, Link};
+use crate::injector::{AHEAD, Batch, Link};
 use crate::shim::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use crate::shim::spin_hint;
 use std::ptr::{NonNull, null_mut};
@@ -309,6 +309,12 @@ impl<T: Link> RunQueue<T> {
             // Reading after the exchange is safe for the owner: nobody else writes slots (R2).
             let element = NonNull::new(self.read_slot(head.wrapping_add(offset)));
             let element = element.expect("R3: a slot between head and tail holds an element");
+            if let Some(earlier) = offset.checked_sub(AHEAD) {
+                let earlier = NonNull::new(self.read_slot(head.wrapping_add(earlier)));
+                let earlier = earlier.expect("R3: as above");
+                // SAFETY: taken out of the ring as `element`, and live.
+                unsafe { T::note_ahead(earlier, element) };
+            }
             // SAFETY: the exchange took the element out of the ring (R4), its pusher promised that
             // it lives until it has left the lists.
             unsafe { batch.push_back(element) };

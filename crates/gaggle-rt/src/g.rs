@@ -16,14 +16,12 @@
 //!   A record whose `id` is 0 is no goroutine; the number is written after all that describes the
 //!   goroutine, and taken back before any of that changes ([`crate::hold`]).
 
-use crate::lock::Lock;
 use crate::m::M;
 use crate::slot::Slot;
 use crate::thread_tls::Destructor;
 use crate::timers::{Kind, Node};
 use gaggle_core::contract::{Entry, SpawnOptions, WaitReason};
 use gaggle_core::injector::{Batch, Link};
-use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::stack_claim::StackClaim;
 use gaggle_core::task::Task;
 use gaggle_sys::arch;
@@ -132,7 +130,7 @@ pub struct G {
     pub task: Task,
     /// Where it goes on when it does not run.
     pub stack_pointer: Word,
-    /// Its FS base.
+    /// Its FS base; before it starts, another's address or anything ([`Link::note_ahead`]).
     pub fs: Word,
     /// See G3.
     pub on: AtomicPtr<M>,
@@ -206,6 +204,21 @@ unsafe impl Link for G {
     unsafe fn next(this: NonNull<Self>) -> *const Cell<Option<NonNull<Self>>> {
         // SAFETY: the caller says that `this` is live.
         unsafe { &raw const (*this.as_ptr()).next }
+    }
+
+    /// Many that were started in a row are noted in the word that has no meaning before they first run.
+    #[inline]
+    unsafe fn note_ahead(this: NonNull<Self>, later: NonNull<Self>) {
+        let g = from_link(this);
+        if g.slot.get().is_none() {
+            g.fs.set(later.as_ptr() as usize);
+        }
+    }
+
+    /// A later one's record, or, of one that has run before, its thread's block of libc.
+    #[inline]
+    unsafe fn fetch_ahead(this: NonNull<Self>) {
+        arch::prefetch(from_link(this).fs.get());
     }
 }
 
@@ -307,9 +320,6 @@ pub fn created() -> u64 {
     LAST_ID.load(Ordering::Relaxed)
 }
 
-/// Records that no P has in its own list.
-static POOL: Guarded<Batch<G>, Lock> = Guarded::from_raw(Lock::unlocked(), Batch::new());
-
 /// Bytes of new records that are made at a time: few, since the first goroutine waits for them.
 const CHUNK_BYTES: usize = 32 << 10;
 /// Bytes mapped at a time for chunks.
@@ -351,10 +361,10 @@ pub fn all() -> impl Iterator<Item = &'static G> {
     })
 }
 
-/// Address space for further chunks: where it begins and ends. Changes under the pool's lock only.
+/// Address space for further chunks: where it begins and ends. Changes under the lock of [`crate::records`] only.
 static ROOM: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// Takes the memory of one chunk. Called under the pool's lock.
+/// Takes the memory of one chunk. Called under that lock.
 fn take_chunk() -> std::io::Result<usize> {
     let [begin, end] = &ROOM;
     // Relaxed: under the lock.
@@ -366,9 +376,11 @@ fn take_chunk() -> std::io::Result<usize> {
     Ok(begin.fetch_add(CHUNK_BYTES, Ordering::Relaxed))
 }
 
-/// Makes the records of a new chunk, puts them into `pool` and publishes the chunk. Called under the
-/// pool's lock.
-fn make_chunk(pool: &mut Batch<G>) -> std::io::Result<()> {
+/// Makes the records of a new chunk, puts them into `pool` and publishes the chunk. Called under that lock.
+///
+/// # Errors
+/// When the kernel has no memory.
+pub fn make_chunk(pool: &mut Batch<G>) -> std::io::Result<()> {
     let chunk = take_chunk()?;
     for index in 0..CHUNK_RECORDS {
         let record = record_at(chunk, index);
@@ -381,65 +393,13 @@ fn make_chunk(pool: &mut Batch<G>) -> std::io::Result<()> {
         }
     }
     let head = chunk as *mut Chunk;
-    // Relaxed: changes under the pool's lock only.
+    // Relaxed: changes under that lock only.
     let next = AtomicPtr::new(CHUNKS.load(Ordering::Relaxed));
     // SAFETY: the beginning of the chunk, which is aligned to a page.
     unsafe { head.write(Chunk { next }) };
     // Release: pairs with the Acquire in `all`; publishes the records and the link.
     CHUNKS.store(head, Ordering::Release);
     Ok(())
-}
-
-/// How many records move between a P's list and the common pool at a time.
-const EXCHANGE: usize = 64;
-
-/// Fills `list` with a few records from the common pool, or from new memory.
-///
-/// # Errors
-/// When the kernel has no memory.
-pub fn refill(list: &mut Batch<G>) -> std::io::Result<()> {
-    let mut pool = POOL.lock();
-    if pool.is_empty() {
-        make_chunk(&mut pool)?;
-    }
-    let mut taken = pool.take_front(EXCHANGE);
-    drop(pool);
-    list.append(&mut taken);
-    Ok(())
-}
-
-/// Gives half of a P's list back when it has grown long.
-pub fn give_back(list: &mut Batch<G>) {
-    if list.len() > 4 * EXCHANGE {
-        let mut surplus = list.take_front(2 * EXCHANGE);
-        POOL.lock().append(&mut surplus);
-    }
-}
-
-/// Gives all of a P's list back.
-pub fn give_back_all(list: &mut Batch<G>) {
-    POOL.lock().append(list);
-}
-
-/// Takes one record from the common pool, for a thread that has no P.
-///
-/// # Errors
-/// When the kernel has no memory.
-pub fn take_one() -> std::io::Result<&'static G> {
-    loop {
-        if let Some(record) = POOL.lock().pop_front() {
-            return Ok(from_link(record));
-        }
-        let mut list = Batch::new();
-        refill(&mut list)?;
-        POOL.lock().append(&mut list);
-    }
-}
-
-/// Puts one record into the common pool, from a thread that has no P.
-pub fn put_one(g: &'static G) {
-    // SAFETY: the caller held the goroutine, which is in no list; records live for ever.
-    unsafe { POOL.lock().push_back(NonNull::from(g)) };
 }
 
 fn blank() -> G {

@@ -32,6 +32,7 @@ mod pin;
 mod plain;
 mod preempt;
 mod processors;
+mod records;
 mod report;
 mod sched;
 mod self_check;

@@ -8,12 +8,12 @@
 //!   there is nobody to steal. Its holder shares it when it next looks for work, or has its turn ended,
 //!   after there are more ([`P::share`]).
 
-use crate::g::{self, G};
+use crate::g::G;
 use crate::m::M;
 use crate::near::Near;
+use crate::records::Magazines;
 use crate::slot::SlotList;
 use crate::timers::Timers;
-use gaggle_core::injector::Batch;
 use gaggle_core::p_handoff::Handoff;
 use gaggle_core::run_queue::RunQueue;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -46,7 +46,7 @@ pub struct P {
     /// Goroutines that are left to run here next.
     pub near: Near,
     /// Records of goroutines that ended here.
-    pub free_records: RefCell<Batch<G>>,
+    pub free_records: RefCell<Magazines>,
     /// Slots of the default class of goroutines that ended here, the warmest first.
     pub free_slots: SlotList,
 }
@@ -156,7 +156,7 @@ impl P {
             tick: Cell::new(0),
             pace: Cell::new((0, 0)),
             near: Near::new(),
-            free_records: RefCell::new(Batch::new()),
+            free_records: RefCell::default(),
             free_slots: SlotList::default(),
         }
     }
@@ -189,25 +189,17 @@ impl P {
     /// # Errors
     /// When the kernel has no memory.
     pub fn take_record(&self) -> std::io::Result<&'static G> {
-        let mut records = self.free_records.borrow_mut();
-        if records.is_empty() {
-            g::refill(&mut records)?;
-        }
-        let record = records.pop_front().expect("refill leaves at least one");
-        Ok(g::from_link(record))
+        self.free_records.borrow_mut().take()
     }
 
     /// Gives all records and slots back to the common pools; the caller owns the P.
     pub fn empty_pools(&self) {
-        g::give_back_all(&mut self.free_records.borrow_mut());
+        self.free_records.borrow_mut().empty();
         crate::slot::put(&self.free_slots, self.free_slots.len());
     }
 
     /// Keeps the record of a goroutine that ended.
     pub fn keep_record(&self, g: &'static G) {
-        let mut records = self.free_records.borrow_mut();
-        // SAFETY: the goroutine has ended and is in no list; records live for ever.
-        unsafe { records.push_back(std::ptr::NonNull::from(g)) };
-        g::give_back(&mut records);
+        self.free_records.borrow_mut().keep(g);
     }
 }

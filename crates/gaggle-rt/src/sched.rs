@@ -20,6 +20,7 @@ use crate::p::{self, P};
 use crate::pin;
 use crate::plain;
 use crate::preempt::{self, Section};
+use crate::records;
 use crate::slot;
 use crate::thread_tls;
 use crate::watermark;
@@ -315,7 +316,7 @@ fn recycle(g: &'static G) {
     }
     match m.p() {
         Some(p) => p.keep_record(g),
-        None => g::put_one(g),
+        None => records::put_one(g),
     }
 }
 
@@ -499,7 +500,7 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
     let _section = Section::enter();
     let g = match holder() {
         Some((p, _)) => p.take_record()?,
-        None => g::take_one()?,
+        None => records::take_one()?,
     };
     let parent = current().map_or(0, |parent| parent.id.get());
     g::prepare(g, options, entry, class, parent);
