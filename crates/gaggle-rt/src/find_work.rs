@@ -18,6 +18,10 @@
 //!   taken a P from the set. So whoever takes a P from the set finds an M in the list, as long as no
 //!   more Ms are spent on calls and suspensions than there are beyond one for each P (and, in the first
 //!   millisecond, when there is only one); and only if it finds none is another M needed.
+//! - F6: while every P is busy nobody sleeps in the netpoller: it would be woken for each event, on a
+//!   processor that another M uses, and could run nothing. Ps that find their queues empty ask it, and the
+//!   monitor does when nobody has for a millisecond. The next M that goes idle sleeps there; one that went
+//!   idle just before the sleeper left has put its P into the set, where the leaving one looks.
 
 use crate::g::{G, from_link};
 use crate::lock::Lock;
@@ -391,6 +395,9 @@ fn go_idle(m: &'static M, p: &'static P) -> bool {
     if sole.is_ok() {
         sleep_in_netpoll(m);
         POLLER.store(null_mut(), Ordering::SeqCst);
+        // SeqCst fence: F6, pairs with the one above: an M that found the place taken has put its P into the
+        // set before, and the caller looks there next if it has no P.
+        fence(Ordering::SeqCst);
         return true;
     }
     sleep_in_list(m)
@@ -411,7 +418,7 @@ fn sleep_in_list(m: &'static M) -> bool {
 }
 
 /// Sleeps in the netpoller until work comes out of it, a timer is due, or a P is given; returns with
-/// a P held.
+/// a P held, or in no list and without one, if all are busy (F6).
 fn sleep_in_netpoll(m: &'static M) {
     // SeqCst: with `M::give`: either it sees `polling`, or this thread sees the note.
     m.polling.store(true, Ordering::SeqCst);
@@ -440,9 +447,11 @@ fn sleep_in_netpoll(m: &'static M) {
             sched::ready_batch(ready);
             return;
         }
-        // All Ps are busy: they look here first, and the monitor sees to it that one looks soon.
+        // All Ps are busy: they look there first, and the monitor sees to it that one looks soon (F6).
+        m.polling.store(false, Ordering::SeqCst);
+        UNTIL.store(0, Ordering::SeqCst);
         crate::preempt::ready_urgent(ready);
-        m::go_idle(m);
+        return;
     }
 }
 

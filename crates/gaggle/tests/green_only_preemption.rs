@@ -5,6 +5,8 @@
 mod support;
 
 use std::hint::black_box;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -75,6 +77,38 @@ fn hogs_do_not_starve_timers() {
             hog.join().expect("it does not panic");
         }
         assert_eq!(TICKS.load(Ordering::Relaxed), 50);
+    });
+}
+
+/// While every processor is busy nobody sleeps in the netpoller: somebody has to look there all the same.
+#[test]
+fn hogs_do_not_starve_who_waits_for_a_socket() {
+    on_two_processors("hogs_do_not_starve_who_waits_for_a_socket", || {
+        static STOP: AtomicBool = AtomicBool::new(false);
+        let (mut own, mut other) = UnixStream::pair().expect("descriptors enough");
+        // It answers from outside, so that no goroutine's turn is what makes the socket ready.
+        let echo = std::thread::spawn(move || {
+            let mut byte = [0];
+            while other.read_exact(&mut byte).is_ok() {
+                other.write_all(&byte).expect("the other end is open");
+            }
+        });
+        let hogs: Vec<_> = (0..6).map(|_| gaggle::go(|| spin(&STOP))).collect();
+        gaggle::go(move || {
+            for number in 0..50 {
+                let mut byte = [0];
+                own.write_all(&[number]).expect("the other end is open");
+                own.read_exact(&mut byte).expect("it answers");
+                assert_eq!(byte, [number]);
+            }
+            STOP.store(true, Ordering::Relaxed);
+        })
+        .join()
+        .expect("it does not panic");
+        for hog in hogs {
+            hog.join().expect("it does not panic");
+        }
+        echo.join().expect("it does not panic");
     });
 }
 
