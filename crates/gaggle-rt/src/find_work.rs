@@ -296,7 +296,7 @@ fn poll_now() -> bool {
         return false;
     }
     let mut ready = Batch::new();
-    netpoll::poll(Some(0), false, &mut ready);
+    netpoll::poll(None, &mut ready);
     let any = !ready.is_empty();
     sched::ready_batch(ready);
     any
@@ -478,8 +478,7 @@ fn wait_for_events(m: &'static M, ready: &mut Batch<G>) {
     if m.is_noted() {
         return;
     }
-    let nanos = (until != NEVER).then(|| until.saturating_sub(clock::now()));
-    netpoll::poll(nanos, true, ready);
+    netpoll::poll(Some(until), ready);
 }
 
 /// Empties a P that is no longer wanted, and lets go of it (P2).

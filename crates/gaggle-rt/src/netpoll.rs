@@ -47,7 +47,7 @@ use gaggle_core::lock::Lock as Guarded;
 use gaggle_core::task::Ticket;
 use gaggle_sys::call::{self, FileKind};
 use gaggle_sys::clock;
-use gaggle_sys::poller::{Event, INTERRUPT, Poller};
+use gaggle_sys::poller::{Event, INTERRUPT, Poller, TIMER};
 use gaggle_sys::stack::map;
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -508,22 +508,25 @@ pub fn last_poll() -> Nanos {
     LAST_POLL.load(Ordering::Relaxed)
 }
 
-/// Takes events from the kernel and collects the goroutines that waited for them. Waits `nanos`
-/// (`None`: for ever) if `sleeping`, which only the one M in the netpoller says (F3).
-pub fn poll(nanos: Option<u64>, sleeping: bool, ready: &mut Batch<G>) {
+/// Takes events from the kernel and collects the goroutines that waited for them. The one M that sleeps in
+/// the netpoller says until when (`None`: it does not wait) (F3).
+pub fn poll(until: Option<Nanos>, ready: &mut Batch<G>) {
     let mut events = [Event { events: 0, u64: 0 }; 128];
-    let count = poller().wait(&mut events, nanos);
+    let count = match until {
+        None => poller().poll(&mut events),
+        Some(deadline) => poller().wait_until(&mut events, deadline),
+    };
     // Relaxed: a hint to the monitor.
     LAST_POLL.store(clock::now(), Ordering::Relaxed);
     for event in &events[..count] {
         let (bits, data) = (event.events, event.u64);
-        if data == INTERRUPT {
-            if sleeping {
-                poller().drain_interrupt();
-            }
-            continue;
+        match data {
+            // The timer's end says that the wait is over, no more.
+            TIMER => {}
+            INTERRUPT if until.is_some() => poller().drain_interrupt(),
+            INTERRUPT => {}
+            _ => edge(data as u32 as i32, (data >> 32) as u32, bits as i32, ready),
         }
-        edge(data as u32 as i32, (data >> 32) as u32, bits as i32, ready);
     }
 }
 

@@ -453,7 +453,7 @@ fn poll_if_nobody_does() {
         return;
     }
     let mut ready = Batch::new();
-    netpoll::poll(Some(0), false, &mut ready);
+    netpoll::poll(None, &mut ready);
     if IDLE.count() == 0 {
         preempt::ready_urgent(ready);
     } else {

@@ -1,7 +1,13 @@
-//! epoll and the descriptor that interrupts it.
+//! epoll, the descriptor that interrupts it, and the timer that ends a wait.
+//!
+//! The timer takes the place of epoll's own time limit, because that is not kept to: the kernel lets it pass
+//! by the thread's timer slack (50 us, unless the thread asks for less) or by a thousandth of the time,
+//! whichever is more (`select_estimate_accuracy` in its fs/select.c). A timer descriptor has no slack.
 
-use crate::call::{close, failed_with, raw};
+use crate::call::{close, raw};
+use crate::clock::timespec_of;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An edge of readiness, as the kernel reported it.
 pub type Event = libc::epoll_event;
@@ -9,11 +15,24 @@ pub type Event = libc::epoll_event;
 /// What [`Event`]s of the interrupting descriptor carry instead of a descriptor's number.
 pub const INTERRUPT: u64 = u64::MAX;
 
-/// One epoll instance, and an eventfd in it.
+/// What events of the timer carry.
+pub const TIMER: u64 = u64::MAX - 1;
+
+/// The timer is not set, and has nothing to report; as a deadline: never.
+const UNSET: u64 = u64::MAX;
+
+/// The timer has reported its end, and does so again until it is set.
+const REPORTED: u64 = 0;
+
+/// One epoll instance, and an eventfd and a timer in it.
 #[derive(Debug)]
 pub struct Poller {
     epoll: c_int,
     interrupt: c_int,
+    timer: c_int,
+    /// What the timer is set for, [`UNSET`] or [`REPORTED`]. Only the thread that waits with a deadline
+    /// touches it.
+    set_for: AtomicU64,
 }
 
 fn check(result: isize) -> std::io::Result<c_int> {
@@ -25,31 +44,29 @@ fn check(result: isize) -> std::io::Result<c_int> {
 }
 
 impl Poller {
-    /// Makes the two descriptors.
+    /// Makes the three descriptors.
     ///
     /// # Errors
     /// When the process or the system has no descriptor left.
     pub fn new() -> std::io::Result<Self> {
-        // SAFETY: takes flags only.
-        let epoll = check(unsafe {
-            raw(
-                libc::SYS_epoll_create1,
-                [libc::EPOLL_CLOEXEC as usize, 0, 0, 0, 0, 0],
-            )
-        })?;
+        let make = |number, arguments: [c_int; 2]| {
+            let arguments = arguments.map(|argument| argument as usize);
+            // SAFETY: the three calls below take numbers only.
+            check(unsafe { raw(number, [arguments[0], arguments[1], 0, 0, 0, 0]) })
+        };
+        let mut poller = Poller {
+            epoll: make(libc::SYS_epoll_create1, [libc::EPOLL_CLOEXEC, 0])?,
+            interrupt: -1,
+            timer: -1,
+            set_for: AtomicU64::new(UNSET),
+        };
         let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
-        // SAFETY: takes a count and flags.
-        let interrupt = check(unsafe { raw(libc::SYS_eventfd2, [0, flags as usize, 0, 0, 0, 0]) })
-            .inspect_err(|_| {
-                close(epoll);
-            })?;
-        let poller = Poller { epoll, interrupt };
-        poller.control(
-            libc::EPOLL_CTL_ADD,
-            interrupt,
-            libc::EPOLLIN as u32,
-            INTERRUPT,
-        )?;
+        poller.interrupt = make(libc::SYS_eventfd2, [0, flags])?;
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        poller.timer = make(libc::SYS_timerfd_create, [libc::CLOCK_MONOTONIC, flags])?;
+        for (fd, data) in [(poller.interrupt, INTERRUPT), (poller.timer, TIMER)] {
+            poller.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32, data)?;
+        }
         Ok(poller)
     }
 
@@ -102,53 +119,69 @@ impl Poller {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    /// Waits for events, `nanos` at most (`None`: for ever, `Some(0)`: not at all), and answers how
-    /// many were written to `events`.
-    pub fn wait(&self, events: &mut [Event], nanos: Option<u64>) -> usize {
-        let time = libc::timespec {
-            tv_sec: (nanos.unwrap_or(0) / 1_000_000_000) as libc::time_t,
-            tv_nsec: (nanos.unwrap_or(0) % 1_000_000_000) as libc::c_long,
+    /// Takes the events that are there, without waiting, and answers how many were written to `events`.
+    pub fn poll(&self, events: &mut [Event]) -> usize {
+        self.take(events, 0)
+    }
+
+    /// As [`Poller::poll`], but waits until there is one.
+    pub fn wait(&self, events: &mut [Event]) -> usize {
+        self.take(events, -1)
+    }
+
+    /// As [`Poller::wait`], until the clock ([`crate::clock::now`]) shows `deadline` at the latest; an event
+    /// of the timer says that it does. One thread at a time does this.
+    pub fn wait_until(&self, events: &mut [Event], deadline: u64) -> usize {
+        // Relaxed (both): one thread at a time, and what hands that role on orders them.
+        let set_for = self.set_for.load(Ordering::Relaxed);
+        // A timer that is set for earlier, when none is wanted, ends one wait for nothing.
+        if set_for != deadline && (set_for == REPORTED || deadline != UNSET) {
+            self.set(deadline);
+        }
+        let count = self.wait(events);
+        if events[..count].iter().any(|event| event.u64 == TIMER) {
+            self.set_for.store(REPORTED, Ordering::Relaxed);
+        }
+        count
+    }
+
+    /// Sets the timer, which forgets what it has not reported.
+    fn set(&self, deadline: u64) {
+        let value = match deadline {
+            UNSET => 0,
+            deadline => deadline.max(1), // 0 would unset it
         };
-        let address = events.as_mut_ptr() as usize;
-        let time_address = if nanos.is_some() {
-            &raw const time as usize
-        } else {
-            0
+        let time = libc::itimerspec {
+            it_interval: timespec_of(0),
+            it_value: timespec_of(value),
         };
-        // SAFETY: the kernel writes at most `events.len()` events and reads the time.
-        let count = unsafe {
+        // SAFETY: the kernel reads one specification, and writes none to the null address.
+        let result = unsafe {
             raw(
-                libc::SYS_epoll_pwait2,
+                libc::SYS_timerfd_settime,
                 [
-                    self.epoll as usize,
-                    address,
-                    events.len(),
-                    time_address,
+                    self.timer as usize,
+                    libc::TFD_TIMER_ABSTIME as usize,
+                    &raw const time as usize,
+                    0,
                     0,
                     0,
                 ],
             )
         };
-        if failed_with(count, libc::ENOSYS) {
-            return self.wait_milliseconds(events, nanos);
-        }
-        usize::try_from(count).unwrap_or(0)
+        assert_eq!(result, 0, "the netpoller's timer cannot be set");
+        // Relaxed: as above.
+        self.set_for.store(deadline, Ordering::Relaxed);
     }
 
-    /// As `wait`, for kernels before 5.11: whole milliseconds, rounded up.
-    fn wait_milliseconds(&self, events: &mut [Event], nanos: Option<u64>) -> usize {
-        let milliseconds = match nanos {
-            None => -1,
-            Some(nanos) => c_int::try_from(nanos.div_ceil(1_000_000)).unwrap_or(c_int::MAX),
-        };
-        let address = events.as_mut_ptr() as usize;
+    fn take(&self, events: &mut [Event], milliseconds: c_int) -> usize {
         // SAFETY: the kernel writes at most `events.len()` events; the signal mask is null.
         let count = unsafe {
             raw(
                 libc::SYS_epoll_pwait,
                 [
                     self.epoll as usize,
-                    address,
+                    events.as_mut_ptr() as usize,
                     events.len(),
                     milliseconds as usize,
                     0,
@@ -186,6 +219,93 @@ impl Poller {
 
     /// Whether `fd` is one of the poller's own.
     pub fn owns(&self, fd: c_int) -> bool {
-        fd == self.epoll || fd == self.interrupt
+        [self.epoll, self.interrupt, self.timer].contains(&fd)
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        for fd in [self.timer, self.interrupt, self.epoll] {
+            if fd >= 0 {
+                close(fd);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::now;
+
+    const MILLISECOND: u64 = 1_000_000;
+
+    fn data(events: &[Event]) -> Vec<u64> {
+        events.iter().map(|event| event.u64).collect()
+    }
+
+    fn wait_until(poller: &Poller, deadline: u64) -> Vec<u64> {
+        let mut events = [Event { events: 0, u64: 0 }; 4];
+        let count = poller.wait_until(&mut events, deadline);
+        data(&events[..count])
+    }
+
+    #[test]
+    fn the_timer_ends_a_wait_at_its_deadline_and_not_before() {
+        let poller = Poller::new().unwrap();
+        for _ in 0..20 {
+            let deadline = now() + MILLISECOND;
+            assert_eq!(wait_until(&poller, deadline), [TIMER]);
+            assert!(now() >= deadline);
+        }
+        for past in [0, 1, now()] {
+            assert_eq!(wait_until(&poller, past), [TIMER]);
+        }
+    }
+
+    #[test]
+    fn the_same_deadline_ends_each_wait_that_begins_after_it() {
+        let poller = Poller::new().unwrap();
+        let deadline = now();
+        assert_eq!(wait_until(&poller, deadline), [TIMER]);
+        assert_eq!(wait_until(&poller, deadline), [TIMER]);
+    }
+
+    #[test]
+    fn a_timer_that_has_reported_does_not_end_the_next_wait() {
+        for next in [UNSET, now() + 60_000 * MILLISECOND] {
+            let poller = Poller::new().unwrap();
+            assert_eq!(wait_until(&poller, now()), [TIMER]);
+            poller.interrupt();
+            assert_eq!(wait_until(&poller, next), [INTERRUPT]);
+        }
+    }
+
+    #[test]
+    fn a_later_deadline_takes_the_place_of_one_that_nobody_saw_pass() {
+        let poller = Poller::new().unwrap();
+        poller.interrupt();
+        let before = now() + MILLISECOND;
+        assert_eq!(wait_until(&poller, before), [INTERRUPT]);
+        while now() <= before + MILLISECOND {
+            crate::clock::sleep(MILLISECOND);
+        }
+        let mut events = [Event { events: 0, u64: 0 }; 4];
+        let count = poller.poll(&mut events);
+        assert_eq!(data(&events[..count]), [INTERRUPT, TIMER]);
+        // Who polls without waiting takes neither from the one who waits.
+        poller.drain_interrupt();
+        let deadline = now() + 5 * MILLISECOND;
+        assert_eq!(wait_until(&poller, deadline), [TIMER]);
+        assert!(now() >= deadline);
+    }
+
+    #[test]
+    fn an_interruption_ends_a_wait_without_a_deadline() {
+        let poller = Poller::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| poller.interrupt());
+            assert_eq!(wait_until(&poller, UNSET), [INTERRUPT]);
+        });
     }
 }

@@ -161,7 +161,7 @@ fn settle(table: &mut Table, fd: i32) {
 fn serve(poller: &Poller) {
     let mut events = [Event { events: 0, u64: 0 }; 64];
     loop {
-        let count = poller.wait(&mut events, None);
+        let count = poller.wait(&mut events);
         for event in &events[..count] {
             let (bits, data) = (event.events, event.u64);
             let mut due = Vec::new();
