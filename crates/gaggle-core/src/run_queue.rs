@@ -262,28 +262,67 @@ impl<T: Link> RunQueue<T> {
     #[must_use = "what did not fit must go to the global queue"]
     pub unsafe fn push(&self, item: NonNull<T>) -> Option<Batch<T>> {
         loop {
-            // Relaxed: the owner itself wrote it (R2).
-            let tail = self.owner.0.tail.load(Ordering::Relaxed);
-            // Acquire: pairs with the Release of the stealer that moved `head`: its reads of the
-            // slots came before the store below (R4).
-            let head = self.head.0.load(Ordering::Acquire);
-            if tail.wrapping_sub(head) < CAPACITY {
-                // Relaxed: the Release below publishes it.
-                self.slot(tail).store(item.as_ptr(), Ordering::Relaxed);
-                // Release: pairs with the Acquire of `tail` in `steal_into`; publishes the slot and
-                // what the owner wrote to the item.
-                self.owner
-                    .0
-                    .tail
-                    .store(tail.wrapping_add(1), Ordering::Release);
-                return None;
+            match self.end() {
+                Ok(tail) => {
+                    // SAFETY: the caller's promise, and `tail` is the end that was just found.
+                    unsafe { self.put(tail, item) };
+                    return None;
+                }
+                Err(head) => {
+                    // SAFETY: the caller's promise, and `head` is where the full ring began.
+                    if let Some(batch) = unsafe { self.overflow(head, item) } {
+                        return Some(batch);
+                    }
+                    // A stealer made room meanwhile, so that this is not repeated for ever.
+                }
             }
-            // SAFETY: the caller's promise, and `head` is where the full ring began.
-            if let Some(batch) = unsafe { self.overflow(head, item) } {
-                return Some(batch);
-            }
-            // A stealer made room meanwhile, so that this is not repeated for ever.
         }
+    }
+
+    /// As [`RunQueue::push`], but does nothing when the ring is full; whether it had room.
+    ///
+    /// # Safety
+    /// As for [`RunQueue::push`].
+    #[inline]
+    #[must_use = "what did not fit must be pushed otherwise"]
+    pub unsafe fn push_if_room(&self, item: NonNull<T>) -> bool {
+        let end = self.end();
+        if let Ok(tail) = end {
+            // SAFETY: the caller's promise, and `tail` is the end that was just found.
+            unsafe { self.put(tail, item) };
+        }
+        end.is_ok()
+    }
+
+    /// For the owner: where the next element goes, or, if the ring is full, where it begins.
+    #[inline]
+    fn end(&self) -> Result<u32, u32> {
+        // Relaxed: the owner itself wrote it (R2).
+        let tail = self.owner.0.tail.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release of the stealer that moved `head`: its reads of the
+        // slots came before the store in `put` (R4).
+        let head = self.head.0.load(Ordering::Acquire);
+        if tail.wrapping_sub(head) < CAPACITY {
+            Ok(tail)
+        } else {
+            Err(head)
+        }
+    }
+
+    /// Puts `item` at the end of the ring, which [`RunQueue::end`] has found to be `tail`.
+    ///
+    /// # Safety
+    /// As for [`RunQueue::push`].
+    #[inline]
+    unsafe fn put(&self, tail: u32, item: NonNull<T>) {
+        // Relaxed: the Release below publishes it.
+        self.slot(tail).store(item.as_ptr(), Ordering::Relaxed);
+        // Release: pairs with the Acquire of `tail` in `steal_into`; publishes the slot and
+        // what the owner wrote to the item.
+        self.owner
+            .0
+            .tail
+            .store(tail.wrapping_add(1), Ordering::Release);
     }
 
     /// Takes the older half of the ring and `item`, if no stealer has moved `head` on.

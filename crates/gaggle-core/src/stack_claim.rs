@@ -90,12 +90,18 @@ impl StackClaim {
     /// again and again while the giver has it.
     #[inline(always)]
     pub fn arrive(&self, pause: impl FnMut()) {
+        if self.is_disturbed() {
+            self.take_back(pause);
+        }
+    }
+
+    /// Whether [`StackClaim::arrive`] is due: asked where that is called, and if not, then that has been done.
+    #[inline(always)]
+    pub fn is_disturbed(&self) -> bool {
         light_fence();
         // Relaxed: in state RAN the giver has nothing, and what it did before it was released was
         // acquired by whoever made the state RAN.
-        if self.state.load(Ordering::Relaxed) != RAN {
-            self.take_back(pause);
-        }
+        self.state.load(Ordering::Relaxed) != RAN
     }
 
     #[cold]

@@ -4,7 +4,7 @@
 //! A goroutine that once was deep keeps every page that it touched. Below the stack pointer of one that
 //! does not run all is dead (but for the ABI's red zone), so it can go; the goroutine must only not begin
 //! to run meanwhile, since it would write there what is then thrown away. That is the protocol X1 to X5
-//! of [`gaggle_core::stack_claim`]; the runner's half is in `sched::take_over`.
+//! of [`gaggle_core::stack_claim`]; the runner's half is in `sched::take_over` and `sched::prepare`.
 //!
 //! - R1: the reporter's OS thread does it while there is nothing to report ([`crate::report`]), so that the
 //!   monitor's rounds stay short and no thread is spent. It holds no P, calls no malloc and takes no lock

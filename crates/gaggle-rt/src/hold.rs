@@ -51,13 +51,18 @@ fn spin(round: u32) {
     }
 }
 
-/// For who has just set `g`'s `on`, or its number to 0: waits while it is held (H2, H3).
-#[inline]
-pub fn check(g: &G) {
+/// For who has just set `g`'s `on`, or its number to 0: whether it is held, and [`check`] is due (H2, H3).
+#[inline(always)]
+pub fn holds(g: &G) -> bool {
     // H4: the looker's barrier does the rest.
     compiler_fence(Ordering::SeqCst);
     // Relaxed: what follows depends on the value not being this goroutine; if it is, `wait` acquires.
-    if std::ptr::eq(HELD.load(Ordering::Relaxed), g) {
+    std::ptr::eq(HELD.load(Ordering::Relaxed), g)
+}
+
+/// For who has just set `g`'s `on`, or its number to 0: waits while it is held (H2, H3).
+pub fn check(g: &G) {
+    if holds(g) {
         wait(g);
     }
 }

@@ -117,7 +117,7 @@ pub fn ready(g: &'static G) {
         return sched::ready(g);
     };
     let _section = Section::of(caller);
-    let Some(p) = caller.machine().p() else {
+    let Some(p) = sched::machine_of_caller(caller).p() else {
         return sched::ready(g);
     };
     g.wait.set(WaitReason::Runnable);

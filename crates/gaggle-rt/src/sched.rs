@@ -11,6 +11,8 @@
 //! - W3: between publishing its wait and leaving its stack a goroutine does nothing that can block.
 //! - W4: after a switch, the first thing the arriving context does is [`arrive`]: it clears `on` of
 //!   the goroutine that was left, or puts an ended one back into the pools.
+//! - W5: a goroutine's thread-local storage names it and the M that runs it ([`Own`]). The first is written
+//!   before it first runs, the second in [`prepare`], whenever it is about to run on another M than before.
 
 use crate::find_work;
 use crate::g::{self, G};
@@ -34,21 +36,60 @@ use std::panic::AssertUnwindSafe;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// What a goroutine's thread-local storage says of it.
+struct Own {
+    /// The goroutine whose storage this is; constant for its life (W5).
+    g: Cell<Option<&'static G>>,
+    /// The M that runs it, which `on` says as well (G3): here the goroutine finds it by one load.
+    m: Cell<Option<&'static M>>,
+    /// The P that the M held when this was last asked; written by the goroutine itself.
+    p: Cell<Option<&'static P>>,
+}
+
 thread_local! {
-    /// The goroutine whose thread-local storage this is (W5: written into each goroutine's block
-    /// before it first runs, so it is constant for the goroutine's life).
-    static CURRENT: Cell<Option<&'static G>> = const { Cell::new(None) };
+    /// W5; on other threads nothing.
+    static OWN: Own = const { Own { g: Cell::new(None), m: Cell::new(None), p: Cell::new(None) } };
 }
 
 /// The goroutine that runs the caller; `None` on an M's own stack and on foreign threads.
 #[inline(always)]
 pub fn current() -> Option<&'static G> {
-    CURRENT.get()
+    OWN.with(|own| own.g.get())
 }
 
 /// Makes the caller no goroutine, or its own again ([`crate::plain`]).
 pub fn set_current(g: Option<&'static G>) {
-    CURRENT.set(g);
+    OWN.with(|own| own.g.set(g));
+}
+
+/// The M that runs the calling goroutine, which is `g`.
+#[inline(always)]
+pub fn machine_of_caller(g: &'static G) -> &'static M {
+    OWN.with(|own| own.m.get()).unwrap_or_else(|| g.machine())
+}
+
+/// The P of `m`, which runs the calling goroutine in a section. As a rule it is the one that it was before: then
+/// what is read by way of it does not wait for `m`, and the switch comes the sooner.
+#[inline(always)]
+fn processor_of_caller(m: &'static M) -> Option<&'static P> {
+    let before = OWN.with(|own| own.p.get());
+    let now = m.p();
+    if std::ptr::eq(address(before), address(now)) {
+        before
+    } else {
+        note_processor(now)
+    }
+}
+
+fn address(p: Option<&'static P>) -> *const P {
+    p.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+#[cold]
+#[inline(never)]
+fn note_processor(p: Option<&'static P>) -> Option<&'static P> {
+    OWN.with(|own| own.p.set(p));
+    p
 }
 
 /// The goroutine whose thread control block is at `fs`, which a `pthread_t` of a goroutine is.
@@ -56,16 +97,16 @@ pub fn set_current(g: Option<&'static G>) {
 /// # Safety
 /// `fs` is the FS base of a slot.
 pub unsafe fn owner_of_thread(fs: usize) -> Option<&'static G> {
-    let cell = (fs as isize + current_offset()) as *const Option<&'static G>;
-    // SAFETY: the place of CURRENT in that block (W5). Its owner may change it at this moment, to
-    // none and back.
+    // SAFETY: the place is in that block, which lives as long as its slot, for ever.
+    let cell = unsafe { &raw const (*own_of(fs)).g }.cast::<Option<&'static G>>();
+    // SAFETY: as above (W5). Its owner may change it at this moment, to none and back.
     unsafe { cell.read_volatile() }
 }
 
-/// How far from the FS base [`CURRENT`] lies, in every thread.
-fn current_offset() -> isize {
-    let address = CURRENT.with(|current| std::ptr::from_ref(current) as usize);
-    (address as isize).wrapping_sub(arch::fs_base() as isize)
+/// The place of [`OWN`] in the thread-local storage of the FS base `fs`: as far from it as in every thread.
+fn own_of(fs: usize) -> *const Own {
+    let address = OWN.with(|own| std::ptr::from_ref(own) as usize);
+    fs.wrapping_add(address.wrapping_sub(arch::fs_base())) as *const Own
 }
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -116,6 +157,16 @@ pub fn ready(g: &'static G) {
 fn ready_last(p: &'static P, g: &'static G) {
     g.wait.set(WaitReason::Runnable);
     // SAFETY: the calling M holds this P.
+    if !unsafe { p.queue.push_if_room(NonNull::from(g)) } {
+        ready_last_of_many(p, g);
+    }
+}
+
+/// As [`ready_last`], where the queue may be full.
+#[cold]
+#[inline(never)]
+fn ready_last_of_many(p: &'static P, g: &'static G) {
+    // SAFETY: as there.
     if let Some(batch) = unsafe { p.queue.push(NonNull::from(g)) } {
         find_work::injector().push_batch(batch);
     }
@@ -148,7 +199,7 @@ fn holder() -> Option<(&'static P, bool)> {
     match current() {
         Some(g) => {
             debug_assert!(g.machine().sections.depth() > 0, "E1");
-            g.machine().p().map(|p| (p, true))
+            machine_of_caller(g).p().map(|p| (p, true))
         }
         None => m::current().and_then(M::p).map(|p| (p, false)),
     }
@@ -207,9 +258,7 @@ fn fetch_ahead(p: &'static P) {
     }
 }
 
-/// Gives `g`, which is about to run for the first time, its slot and its first frame. Not inlined: who
-/// switches to one that has run before saves no registers for this.
-#[inline(never)]
+/// Gives `g`, which is about to run for the first time, its slot and its first frame.
 fn start(p: &'static P, g: &'static G) {
     let template = template();
     let class = g.stack_class.get();
@@ -226,11 +275,10 @@ fn start(p: &'static P, g: &'static G) {
     watermark::begin(g, slot);
     // SAFETY: the slot was free: nobody runs on it.
     unsafe { slot.write_tls(template) };
-    let cell = (slot.fs(template) as isize + current_offset()) as *mut Option<&'static G>;
-    // SAFETY: W5: the place of CURRENT in the block just written; `Cell` has its content's layout.
-    unsafe { cell.write(Some(g)) };
     g.slot.set(Some(slot));
     g.fs.set(slot.fs(template));
+    // SAFETY: W5: its place in the block just written, which nobody else touches before it runs.
+    unsafe { (*own_of(g.fs.get())).g.set(Some(g)) };
     g.task.disarm(); // a timer's wait for its start
     let argument = std::ptr::from_ref(g).cast_mut().cast::<()>();
     // SAFETY: the stack under `top` is the slot's, writable, and belongs to this goroutine.
@@ -238,32 +286,55 @@ fn start(p: &'static P, g: &'static G) {
     g.stack_pointer.set(frame);
 }
 
-/// Takes `g` onto the P that `m` holds: after this it must be switched to.
-#[inline]
-fn take_over(m: &'static M, g: &'static G) {
-    debug_assert!(!g.is_on_processor(), "W1: its stack is free");
-    // Relaxed: only this M reads it until the goroutine leaves (G3).
-    g.on.store(std::ptr::from_ref(m).cast_mut(), Ordering::Relaxed);
-    hold::check(g);
+/// Takes `g` onto the P that `m` holds: after this it must be switched to. `false`: only after [`prepare`],
+/// which is called then, and this again.
+#[inline(always)]
+#[must_use = "it is not ready to be switched to"]
+fn take_over(m: &'static M, g: &'static G) -> bool {
+    let own = std::ptr::from_ref(m).cast_mut();
+    // Relaxed (both): only this M reads it until the goroutine leaves (G3).
+    debug_assert!(
+        [null_mut(), own].contains(&g.on.load(Ordering::Relaxed)),
+        "W1: its stack is free"
+    );
+    g.on.store(own, Ordering::Relaxed);
+    if hold::holds(g)
+        || g.stack_claim.is_disturbed()
+        || g.ready_at.get() != 0
+        || g.last_m.get() != m.number
+    {
+        return false;
+    }
+    debug_assert!(g.slot.get().is_some(), "who is new has run nowhere");
     g.wait.set(WaitReason::Unknown);
-    crate::latency::runs(g);
-    g.stack_claim.arrive(call::yield_thread);
-    if g.slot.get().is_none() {
-        start(m.processor(), g);
-    }
-    if g.last_m.get() != m.number {
-        note_migration(m, g);
-    }
     if !m.inherits.replace(false) {
         // Relaxed (both): this M's own; the monitor's reads are hints (V5 of `preempt`).
         let turn = m.turn.load(Ordering::Relaxed);
         m.turn.store(turn + 1, Ordering::Relaxed);
         m.attention.store(false, Ordering::Relaxed);
     }
+    true
+}
+
+/// What is not done each time that a goroutine begins to run: somebody looks at it or has its stack, its wait
+/// is measured, it is new, or it ran elsewhere before.
+#[cold]
+#[inline(never)]
+fn prepare(m: &'static M, g: &'static G) {
+    hold::check(g);
+    crate::latency::runs(g);
+    g.stack_claim.arrive(call::yield_thread);
+    if g.slot.get().is_none() {
+        start(m.processor(), g);
+    }
+    if g.last_m.get() != m.number {
+        // SAFETY: W5: its place in the block of a goroutine that does not run and is this M's to run.
+        unsafe { (*own_of(g.fs.get())).m.set(Some(m)) };
+        note_migration(m, g);
+    }
 }
 
 /// `g` begins to run on `m`, which is not where it ran before.
-#[cold]
 fn note_migration(m: &M, g: &G) {
     if g.last_m.replace(m.number) != u32::MAX {
         g.migrations.set(g.migrations.get() + 1);
@@ -328,7 +399,9 @@ fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
     let own = std::ptr::from_ref(g).cast_mut().cast::<()>();
     let (stack_pointer, fs) = match next {
         Some(next) => {
-            take_over(m, next);
+            if !take_over(m, next) {
+                return leave_with_care(g, m, next);
+            }
             (next.stack_pointer.get(), next.fs.get())
         }
         None => (m.g0_stack_pointer.get(), m.fs.get()),
@@ -338,6 +411,14 @@ fn leave(g: &'static G, m: &'static M, next: Option<&'static G>) {
     let left = unsafe { arch::switch(g.stack_pointer.as_ptr(), stack_pointer, fs, own) };
     // SAFETY: carried by the switch that came back here.
     unsafe { arrive(left) };
+}
+
+/// As [`leave`], to one that has to be prepared. Apart, so that `leave` saves no registers for it.
+#[cold]
+#[inline(never)]
+fn leave_with_care(g: &'static G, m: &'static M, next: &'static G) {
+    prepare(m, next);
+    leave(g, m, Some(next));
 }
 
 /// Runs `g` from this M's own stack until some goroutine comes back to it; or hands the P to the M on
@@ -365,7 +446,9 @@ pub fn run(m: &'static M, g: &'static G) {
             arch::spin_pause();
         }
     }
-    take_over(m, g);
+    while !take_over(m, g) {
+        prepare(m, g);
+    }
     // SAFETY: taken over by this M alone; the FS base is its slot's.
     let left = unsafe {
         arch::switch(
@@ -397,7 +480,7 @@ fn switch_away(g: &'static G, m: &'static M) {
     if m.bound.get().is_some() {
         return leave(g, m, None);
     }
-    match m.p().and_then(|p| next_at_hand(m, p)) {
+    match processor_of_caller(m).and_then(|p| next_at_hand(m, p)) {
         // Readied already, and first in the queue (W1).
         Some(next) if std::ptr::eq(next, g) => m.inherits.set(false),
         Some(next) if needs_g0(m, next) => {
@@ -434,7 +517,7 @@ pub fn preempted(g: &'static G) {
 /// Lets the other goroutines of this P run before the caller goes on.
 pub fn yield_now(g: &'static G) {
     let m = preempt::enter(g);
-    match m.p() {
+    match processor_of_caller(m) {
         Some(p) => yield_processor(g, m, p),
         None => crate::blocking::find_processor(g, m),
     }

@@ -17,7 +17,7 @@ impl Section {
     pub fn enter() -> Section {
         let g = sched::current();
         if let Some(g) = g {
-            g.machine().sections.enter();
+            sched::machine_of_caller(g).sections.enter();
         }
         Section(g)
     }
@@ -25,7 +25,7 @@ impl Section {
     /// As [`Section::enter`], for the calling goroutine `g`.
     #[inline(always)]
     pub fn of(g: &'static G) -> Section {
-        g.machine().sections.enter();
+        sched::machine_of_caller(g).sections.enter();
         Section(Some(g))
     }
 }
@@ -42,7 +42,7 @@ impl Drop for Section {
 /// Begins a section of the calling goroutine; ended by [`leave`], perhaps on another M.
 #[inline(always)]
 pub fn enter(g: &'static G) -> &'static M {
-    let m = g.machine();
+    let m = sched::machine_of_caller(g);
     m.sections.enter();
     m
 }
@@ -50,7 +50,7 @@ pub fn enter(g: &'static G) -> &'static M {
 /// Ends a section of the calling goroutine, and does what was put off because of it.
 #[inline(always)]
 pub fn leave(g: &'static G) {
-    let m = g.machine();
+    let m = sched::machine_of_caller(g);
     // Relaxed: written by this thread's handler, or by the monitor at any time before or after.
     if m.sections.leave() && m.attention.load(Ordering::Relaxed) {
         attend(g);
