@@ -3,12 +3,13 @@
 use crate::backend::Dispatch;
 use crate::family::Membership;
 use crate::goroutine::{Ending, Goroutine};
-use crate::join::{JoinHandle, Joiner, Packet};
+use crate::join::{JoinHandle, Joiner};
 use crate::scope::{Scope, ScopeData, ScopedJoinHandle};
 use gaggle_core::contract::{Body, Entry, Runtime, SpawnOptions};
-use std::io;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::{io, mem, thread};
 
 /// Starts a goroutine that runs `f`, and answers the handle by which to join it.
 ///
@@ -154,48 +155,55 @@ where
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
     let goroutine = Goroutine::new(options.name.clone());
-    let packet = Arc::new(Packet::new(scope.cloned()));
     if let Some(scope) = scope {
         scope.one_started()?;
     }
     let ending = Ending::new(goroutine.clone(), scope.cloned()).belongs_now(options.location);
-    let entry = entry(f, Arc::clone(&packet), ending);
+    // SAFETY: of the goroutine just made, whose task is made next, of the same `T`.
+    let mut joiner = unsafe { Joiner::new(goroutine, scope.cloned()) };
+    let entry: Box<dyn Body + 'scope> = Box::new(Task::<F, T>::new(Some(f), ending));
     // SAFETY: the types differ in the lifetime alone; the closure does not outlive it, because
     // `Ending` is dropped after all that the closure borrows, run or not, and the caller promises
     // that the borrowed outlives the `Ending`.
     let entry = unsafe { std::mem::transmute::<Box<dyn Body + 'scope>, Entry>(entry) };
     let id = Dispatch::spawn(options, entry)?;
-    goroutine.set_id(id);
-    Ok(Joiner {
-        goroutine,
-        packet,
-        id,
-    })
-}
-
-/// What the backend runs: `f`, with its panic caught and its result put where its joiner looks.
-pub(crate) fn entry<'scope, F, T>(
-    f: F,
-    packet: Arc<Packet<T>>,
-    ending: Ending,
-) -> Box<dyn Body + 'scope>
-where
-    F: FnOnce() -> T + Send + 'scope,
-    T: Send + 'scope,
-{
-    Box::new(Task {
-        f: Some(f),
-        packet: Some(packet),
-        ending,
-    })
+    joiner.set_id(id);
+    Ok(joiner)
 }
 
 /// What a goroutine runs, and what announces its end. Its fields are dropped in their order: the ending
 /// must be the last (see `start`).
 struct Task<F, T> {
     f: Option<F>,
-    packet: Option<Arc<Packet<T>>>,
+    /// It is still an owner of its result (J1 of `crate::join`).
+    is_owner: bool,
+    result: PhantomData<thread::Result<T>>,
     ending: Ending,
+}
+
+impl<F, T> Task<F, T> {
+    /// Of a goroutine that has no other and whose joiner, if it has one, takes a `T`.
+    fn new(f: Option<F>, ending: Ending) -> Self {
+        Task {
+            f,
+            is_owner: true,
+            result: PhantomData,
+            ending,
+        }
+    }
+
+    fn release(&mut self) {
+        if mem::take(&mut self.is_owner) {
+            // SAFETY: the goroutine's own, once, and of its type (see `new`).
+            unsafe { self.ending.outcome().release::<T>(self.ending.scope()) };
+        }
+    }
+}
+
+impl<F, T> Drop for Task<F, T> {
+    fn drop(&mut self) {
+        self.release(); // if it never ran
+    }
 }
 
 impl<F, T> Body for Task<F, T>
@@ -204,7 +212,7 @@ where
     T: Send,
 {
     fn run(&mut self) {
-        let (Some(f), Some(packet)) = (self.f.take(), self.packet.take()) else {
+        let Some(f) = self.f.take() else {
             return;
         };
         self.ending.begin();
@@ -213,12 +221,13 @@ where
         if result.is_err() {
             crate::panics::uncaught();
         }
-        // SAFETY: `run` is called once, and the end is announced when this task is dropped.
-        unsafe { packet.put(result) };
+        // SAFETY: `f` is there once, the end is announced when this task is dropped, and `T` is `Send`.
+        unsafe { self.ending.outcome().put(result) };
+        self.release();
     }
 }
 
-/// As [`entry`], of a function that a timer or the end of a context may start: what a goroutine has
+/// What the backend runs for a function that a timer or the end of a context may start: what a goroutine has
 /// besides its function is made when it begins.
 pub(crate) fn entry_for_later<F>(f: F, started_at: &'static Location<'static>) -> Entry
 where
@@ -242,11 +251,11 @@ struct Later<F> {
 impl<F: FnOnce() + Send> Body for Later<F> {
     fn run(&mut self) {
         let membership = self.membership.take();
-        let task = Task {
-            f: self.f.take(),
-            packet: Some(Arc::new(Packet::new(None))),
-            ending: Ending::new(Goroutine::new(None), None).of(membership),
-        };
-        self.task.insert(Box::new(task)).run();
+        let goroutine = Goroutine::new(None);
+        // SAFETY: of the goroutine just made, whose task is made next, of the same `()`.
+        drop(unsafe { Joiner::<()>::new(goroutine.clone(), None) }); // nobody joins it
+        let ending = Ending::new(goroutine, None).of(membership);
+        let task = self.task.insert(Box::new(Task::new(self.f.take(), ending)));
+        task.run();
     }
 }

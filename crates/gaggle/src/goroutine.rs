@@ -8,6 +8,7 @@
 
 use crate::backend::Dispatch;
 use crate::family::{Family, Membership};
+use crate::join::Outcome;
 use crate::parker::Permits;
 use crate::scope::ScopeData;
 use gaggle_core::context::ContextError;
@@ -17,7 +18,7 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr::null;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 struct Shared {
@@ -27,7 +28,7 @@ struct Shared {
     id: AtomicU64,
     /// [`PERMIT`] and [`END`].
     permits: Permits<2>,
-    has_ended: AtomicBool,
+    outcome: Outcome,
 }
 
 /// The permit of `park` and `unpark`.
@@ -58,7 +59,7 @@ impl Goroutine {
                 name: name.map(Box::new),
                 id: AtomicU64::new(0),
                 permits: Permits::new(),
-                has_ended: AtomicBool::new(false),
+                outcome: Outcome::new(),
             }),
         }
     }
@@ -96,8 +97,12 @@ impl Goroutine {
 
     /// Whether it has ended (E1).
     pub(crate) fn has_ended(&self) -> bool {
-        // Acquire: pairs with the Release in `Ending::drop`.
-        self.shared.has_ended.load(Ordering::Acquire)
+        self.shared.outcome.has_ended()
+    }
+
+    /// What it leaves at its end.
+    pub(crate) fn outcome(&self) -> &Outcome {
+        &self.shared.outcome
     }
 
     /// Blocks the calling task until the goroutine has ended (E1); to be called once.
@@ -142,6 +147,16 @@ impl Ending {
         own
     }
 
+    /// What the goroutine leaves.
+    pub(crate) fn outcome(&self) -> &Outcome {
+        self.goroutine.outcome()
+    }
+
+    /// The scope that it is of.
+    pub(crate) fn scope(&self) -> Option<&ScopeData> {
+        self.scope.as_deref()
+    }
+
     /// Called first on the goroutine itself.
     pub(crate) fn begin(&mut self) {
         if let Some(id) = Dispatch::current_id() {
@@ -162,8 +177,7 @@ impl Drop for Ending {
             OWN.set(null());
         }
         drop(self.membership.take());
-        // Release: pairs with the Acquire in `has_ended`.
-        shared.has_ended.store(true, Ordering::Release);
+        shared.outcome.end();
         shared.permits.give(END);
         if let Some(scope) = self.scope.take() {
             scope.one_ended();

@@ -4,9 +4,11 @@ use crate::goroutine::Goroutine;
 use crate::scope::ScopeData;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -19,53 +21,116 @@ pub(crate) fn unseen_panics() -> u64 {
     UNSEEN_PANICS.load(Ordering::Relaxed)
 }
 
-/// A result on its way. The goroutine and its handle own it together; whoever lets go last drops a
-/// result that nobody took.
-pub(crate) struct Packet<T> {
-    /// Written by the goroutine before it has ended, taken by the one joiner after (E1 of
-    /// `crate::goroutine`), or by the last owner.
-    result: UnsafeCell<Option<thread::Result<T>>>,
-    scope: Option<Arc<ScopeData>>,
+/// What a goroutine leaves at its end: that it has ended, and its result on the way to the joiner, whatever its
+/// type. It is part of what the two share besides, as a block of its own for each goroutine would be malloc's
+/// dearest. A result that is larger than most lies in a box.
+///
+/// - J1: the goroutine and its joiner are the two *owners* of the result. They know its type, and whoever is the
+///   last to [`release`](Outcome::release) it drops one that nobody took.
+/// - J2: the goroutine writes it, and releases it, before it announces its end; the joiner takes it after it has
+///   waited for the end.
+pub(crate) struct Outcome {
+    /// Owners that have not released the result.
+    owners: AtomicU8,
+    /// There is a result.
+    is_full: UnsafeCell<bool>,
+    has_ended: AtomicBool,
+    words: UnsafeCell<MaybeUninit<Words>>,
 }
 
-// SAFETY: the result goes from the goroutine to whoever joins or drops it, so `T` must be `Send`; no two
-// threads touch it at a time (see the field).
-unsafe impl<T: Send> Sync for Packet<T> {}
+/// Room for what fits into a word or is a panic's payload. With it all that is shared is 128 bytes as malloc counts, the
+/// most that glibc's gives back without a lock when another thread made it.
+type Words = [usize; 2];
 
-impl<T> Packet<T> {
-    pub(crate) fn new(scope: Option<Arc<ScopeData>>) -> Self {
-        Packet {
-            result: UnsafeCell::new(None),
-            scope,
+// SAFETY: J1 and J2: no two threads touch the cells at a time. What they hold is sent from one owner to the
+// other, who promise that it may be (see `put`).
+unsafe impl Sync for Outcome {}
+
+/// Whether a result of this type needs no box.
+const fn fits<T>() -> bool {
+    size_of::<thread::Result<T>>() <= size_of::<Words>()
+        && align_of::<thread::Result<T>>() <= align_of::<Words>()
+}
+
+impl Outcome {
+    /// Of one that has not ended, with the two owners of its result.
+    pub(crate) const fn new() -> Self {
+        Outcome {
+            owners: AtomicU8::new(2),
+            is_full: UnsafeCell::new(false),
+            has_ended: AtomicBool::new(false),
+            words: UnsafeCell::new(MaybeUninit::uninit()),
         }
+    }
+
+    /// Says that the goroutine has ended.
+    pub(crate) fn end(&self) {
+        // Release: pairs with the Acquire in `has_ended`.
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it has.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Acquire: pairs with the Release in `end`.
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// Leaves the result.
     ///
     /// # Safety
-    /// Called once, by the goroutine, before it announces its end.
-    pub(crate) unsafe fn put(&self, result: thread::Result<T>) {
-        // SAFETY: nobody else touches it before the end is announced: see the field.
-        unsafe { *self.result.get() = Some(result) };
+    /// Called once, by the goroutine, before it releases it (J2). `T` is the type that both owners
+    /// know, and may be sent to another thread.
+    pub(crate) unsafe fn put<T>(&self, result: thread::Result<T>) {
+        let words = self.words.get();
+        if fits::<T>() {
+            // SAFETY: nobody else touches it yet (J2), and it is as large and aligned as it need be.
+            unsafe { words.cast::<thread::Result<T>>().write(result) };
+        } else {
+            let boxed = Box::into_raw(Box::new(result));
+            // SAFETY: as above, of a pointer.
+            unsafe { words.cast::<*mut thread::Result<T>>().write(boxed) };
+        }
+        // SAFETY: as above.
+        unsafe { *self.is_full.get() = true };
     }
 
     /// Takes the result.
     ///
     /// # Safety
-    /// Called by the joiner, after it has waited for the end.
-    unsafe fn take(&self) -> Option<thread::Result<T>> {
-        // SAFETY: the goroutine touches it no more, and the end that it announced makes it visible.
-        unsafe { (*self.result.get()).take() }
+    /// Called by an owner, while the other does not touch it: by the joiner after it has waited for the
+    /// end (J2), or by the last one (J1). `T` is as in `put`.
+    unsafe fn take<T>(&self) -> Option<thread::Result<T>> {
+        // SAFETY: the caller's promise; what the other did is visible.
+        if !unsafe { self.is_full.get().replace(false) } {
+            return None;
+        }
+        let words = self.words.get();
+        if fits::<T>() {
+            // SAFETY: `put` wrote it there, and it is taken once.
+            Some(unsafe { words.cast::<thread::Result<T>>().read() })
+        } else {
+            // SAFETY: as above, of a pointer.
+            let boxed = unsafe { words.cast::<*mut thread::Result<T>>().read() };
+            // SAFETY: `put` made it of a box.
+            Some(*unsafe { Box::from_raw(boxed) })
+        }
     }
-}
 
-impl<T> Drop for Packet<T> {
-    fn drop(&mut self) {
-        let Some(result) = self.result.get_mut().take() else {
+    /// Lets go of the result; the last drops one that nobody took.
+    ///
+    /// # Safety
+    /// Called once by each owner. `T` is as in `put`.
+    pub(crate) unsafe fn release<T>(&self, scope: Option<&ScopeData>) {
+        // AcqRel: what the first one did with it is visible to the last.
+        if self.owners.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        // SAFETY: the last owner (J1).
+        let Some(result) = (unsafe { self.take::<T>() }) else {
             return;
         };
         if result.is_err() {
-            match &self.scope {
+            match scope {
                 Some(scope) => scope.note_panic(),
                 // Relaxed: a count for people.
                 None => {
@@ -83,19 +148,57 @@ impl<T> Drop for Packet<T> {
 
 /// What both kinds of handles are: see [`JoinHandle`] and [`crate::ScopedJoinHandle`].
 pub(crate) struct Joiner<T> {
-    pub(crate) goroutine: Goroutine,
-    pub(crate) packet: Arc<Packet<T>>,
-    pub(crate) id: u64,
+    goroutine: Goroutine,
+    scope: Option<Arc<ScopeData>>,
+    id: u64,
+    result: PhantomData<thread::Result<T>>,
 }
 
+// SAFETY: nothing of the result can be reached by way of a shared reference.
+unsafe impl<T: Send> Sync for Joiner<T> {}
+
 impl<T> Joiner<T> {
+    /// The joiner's right to the result of `goroutine`, which nobody else has yet.
+    ///
+    /// # Safety
+    /// Called once for a goroutine, whose result is a `T`.
+    pub(crate) unsafe fn new(goroutine: Goroutine, scope: Option<Arc<ScopeData>>) -> Self {
+        Joiner {
+            goroutine,
+            scope,
+            id: 0,
+            result: PhantomData,
+        }
+    }
+
+    /// Says which number the goroutine was given.
+    pub(crate) fn set_id(&mut self, id: u64) {
+        self.goroutine.set_id(id);
+        self.id = id;
+    }
+
+    pub(crate) fn goroutine(&self) -> &Goroutine {
+        &self.goroutine
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) fn join(self) -> thread::Result<T> {
         if let Err(error) = self.goroutine.await_end() {
             return Err(Box::new(error));
         }
         // SAFETY: it has ended, and this is its joiner, which joins once.
-        let result = unsafe { self.packet.take() };
+        let result = unsafe { self.goroutine.outcome().take() };
         result.expect("a goroutine that has ended has left its result")
+    }
+}
+
+impl<T> Drop for Joiner<T> {
+    fn drop(&mut self) {
+        // SAFETY: the joiner's own, once, and of its type (see `new`).
+        unsafe { self.goroutine.outcome().release::<T>(self.scope.as_deref()) };
     }
 }
 
@@ -134,17 +237,17 @@ impl<T> JoinHandle<T> {
     /// Whether the goroutine has ended, so that [`JoinHandle::join`] would return at once. Never
     /// blocks.
     pub fn is_finished(&self) -> bool {
-        self.0.goroutine.has_ended()
+        self.0.goroutine().has_ended()
     }
 
     /// The goroutine's number, never used again in this process.
     pub fn id(&self) -> u64 {
-        self.0.id
+        self.0.id()
     }
 
     /// The goroutine's own handle, to [`Goroutine::unpark`] it.
     pub fn goroutine(&self) -> &Goroutine {
-        &self.0.goroutine
+        self.0.goroutine()
     }
 }
 

@@ -245,17 +245,17 @@ impl<T> ScopedJoinHandle<'_, T> {
 
     /// Whether the goroutine has ended. Never blocks.
     pub fn is_finished(&self) -> bool {
-        self.joiner.goroutine.has_ended()
+        self.joiner.goroutine().has_ended()
     }
 
     /// The goroutine's number, never used again in this process.
     pub fn id(&self) -> u64 {
-        self.joiner.id
+        self.joiner.id()
     }
 
     /// The goroutine's own handle, to [`Goroutine::unpark`] it.
     pub fn goroutine(&self) -> &Goroutine {
-        &self.joiner.goroutine
+        self.joiner.goroutine()
     }
 }
 

@@ -61,6 +61,95 @@ fn result_of_a_detached_goroutine_is_dropped_once() {
     }
 }
 
+/// A value of a size of its own that says when it is dropped, and whether it is still what it was.
+#[repr(align(64))]
+struct Aligned<const WORDS: usize>(Witness<WORDS>);
+
+struct Witness<const WORDS: usize> {
+    words: [usize; WORDS],
+    dropped: mpsc::Sender<bool>,
+}
+
+impl<const WORDS: usize> Witness<WORDS> {
+    fn new(dropped: &mpsc::Sender<bool>) -> Self {
+        Witness {
+            words: std::array::from_fn(|word| word * 3 + 1),
+            dropped: dropped.clone(),
+        }
+    }
+}
+
+impl<const WORDS: usize> Drop for Witness<WORDS> {
+    fn drop(&mut self) {
+        let is_whole = (0..WORDS).all(|word| self.words[word] == word * 3 + 1);
+        self.dropped.send(is_whole).expect("the test receives");
+    }
+}
+
+/// A result that `make` makes: joined, detached before it is there, and detached after.
+fn results_arrive_whole_and_are_dropped_once<T: Send + 'static>(
+    make: impl Fn(&mpsc::Sender<bool>) -> T + Copy + Send + 'static,
+) {
+    let (dropped, drops) = mpsc::channel();
+    let start = |begin: Option<mpsc::Receiver<()>>| {
+        let dropped = dropped.clone();
+        gaggle::go(move || {
+            if let Some(begin) = begin {
+                let _ = begin.recv();
+            }
+            make(&dropped)
+        })
+    };
+
+    let joined = start(None).join().expect("it does not panic");
+    assert!(drops.try_recv().is_err(), "it is the joiner's now");
+    drop(joined);
+    assert_eq!(drops.recv(), Ok(true));
+
+    let (begins, begin) = mpsc::channel::<()>();
+    drop(start(Some(begin)));
+    assert!(drops.try_recv().is_err(), "it is not there yet");
+    drop(begins);
+    assert_eq!(drops.recv(), Ok(true));
+
+    let handle = start(None);
+    while !handle.is_finished() {
+        gaggle::yield_now();
+    }
+    assert!(drops.try_recv().is_err(), "it waits for its joiner");
+    drop(handle);
+    assert_eq!(drops.recv(), Ok(true));
+    assert!(drops.try_recv().is_err(), "each is dropped once");
+}
+
+#[test]
+fn results_of_any_size_and_alignment_arrive_and_are_dropped_once() {
+    results_arrive_whole_and_are_dropped_once(Witness::<0>::new);
+    results_arrive_whole_and_are_dropped_once(Witness::<1>::new);
+    results_arrive_whole_and_are_dropped_once(Witness::<2>::new);
+    results_arrive_whole_and_are_dropped_once(Witness::<500>::new);
+    results_arrive_whole_and_are_dropped_once(|dropped| Aligned(Witness::<1>::new(dropped)));
+    results_arrive_whole_and_are_dropped_once(|dropped| vec![Witness::<3>::new(dropped)]);
+}
+
+#[test]
+fn result_that_only_says_something_by_its_type_arrives() {
+    #[derive(Debug, PartialEq)]
+    enum Never {}
+    assert!(
+        gaggle::go(|| -> Option<Never> { None })
+            .join()
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(
+        gaggle::go(|| (u128::MAX, 7u8)).join().unwrap(),
+        (u128::MAX, 7)
+    );
+    let payload = gaggle::go(|| -> [u64; 100] { std::panic::panic_any(41u64) }).join();
+    assert_eq!(payload.unwrap_err().downcast_ref::<u64>(), Some(&41));
+}
+
 #[test]
 fn is_finished_turns_true_at_the_end_and_not_before() {
     let (sender, receiver) = mpsc::channel::<()>();
