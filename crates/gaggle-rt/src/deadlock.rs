@@ -4,7 +4,7 @@
 use crate::find_work;
 use crate::m;
 use crate::netpoll;
-use crate::sched;
+use crate::population;
 use gaggle_core::contract::NEVER;
 use gaggle_core::deadlock::{self, Census, Surroundings};
 use gaggle_sys::{clock, thread};
@@ -57,7 +57,7 @@ impl Surroundings for Process {
     }
 
     fn goroutines(&self) -> usize {
-        sched::live()
+        population::live()
     }
 
     fn nothing_is_coming(&self) -> bool {

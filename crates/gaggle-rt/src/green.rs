@@ -5,6 +5,7 @@ use crate::foreign::Foreign;
 use crate::g::{G, KIND_GOROUTINE};
 use crate::lock::Lock;
 use crate::p;
+use crate::population;
 use crate::timers;
 use crate::{find_work, sched};
 use gaggle_core::contract::{Entry, Nanos, Runtime, SpawnOptions, WaitReason};
@@ -144,7 +145,7 @@ impl Runtime for Green {
     }
 
     fn task_count() -> usize {
-        sched::live()
+        population::live()
     }
 
     fn processors() -> usize {

@@ -30,6 +30,7 @@ mod overflow;
 mod p;
 mod pin;
 mod plain;
+mod population;
 mod preempt;
 mod processors;
 mod records;

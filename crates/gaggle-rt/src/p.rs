@@ -11,6 +11,7 @@
 use crate::g::G;
 use crate::m::M;
 use crate::near::Near;
+use crate::population::Counts;
 use crate::records::Magazines;
 use crate::slot::SlotList;
 use crate::timers::Timers;
@@ -45,6 +46,8 @@ pub struct P {
     pub pace: Cell<(u32, u64)>,
     /// Goroutines that are left to run here next.
     pub near: Near,
+    /// Goroutines started and ended here.
+    pub population: Counts,
     /// Records of goroutines that ended here.
     pub free_records: RefCell<Magazines>,
     /// Slots of the default class of goroutines that ended here, the warmest first.
@@ -156,6 +159,7 @@ impl P {
             tick: Cell::new(0),
             pace: Cell::new((0, 0)),
             near: Near::new(),
+            population: Counts::new(),
             free_records: RefCell::default(),
             free_slots: SlotList::default(),
         }

@@ -21,6 +21,7 @@ use crate::m::{self, M};
 use crate::p::{self, P};
 use crate::pin;
 use crate::plain;
+use crate::population;
 use crate::preempt::{self, Section};
 use crate::records;
 use crate::slot;
@@ -34,7 +35,7 @@ use gaggle_sys::{arch, call, clock, glibc};
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a goroutine's thread-local storage says of it.
 struct Own {
@@ -109,13 +110,7 @@ fn own_of(fs: usize) -> *const Own {
     fs.wrapping_add(address.wrapping_sub(arch::fs_base())) as *const Own
 }
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SWITCHES_TO_OTHER_M: AtomicU64 = AtomicU64::new(0);
-
-/// How many goroutines exist.
-pub fn live() -> usize {
-    LIVE.load(Ordering::Relaxed)
-}
 
 /// How often a started goroutine went on on another M than before, in all.
 pub fn migrations() -> u64 {
@@ -581,15 +576,15 @@ pub fn new_goroutine(options: SpawnOptions, entry: Entry) -> std::io::Result<&'s
         None => watermark::class_for(options.location),
     };
     let _section = Section::enter();
-    let g = match holder() {
-        Some((p, _)) => p.take_record()?,
+    let p = holder().map(|(p, _)| p);
+    let g = match p {
+        Some(p) => p.take_record()?,
         None => records::take_one()?,
     };
     let parent = current().map_or(0, |parent| parent.id.get());
     g::prepare(g, options, entry, class, parent);
     g.set_signal_mask(current().map_or_else(gaggle_sys::signal::mask, G::signal_mask));
-    // Relaxed: a count; whoever waits for goroutines to end synchronises by other means.
-    LIVE.fetch_add(1, Ordering::Relaxed);
+    population::one_started(p);
     Ok(g)
 }
 
@@ -671,8 +666,8 @@ fn end(g: &'static G, entry: Option<Entry>) -> ! {
         watermark::look(g, slot);
         slot.watched.set(false);
     }
-    LIVE.fetch_sub(1, Ordering::Relaxed);
     let m = preempt::enter(g);
+    population::one_ended(m.p());
     g.ended.set(true);
     pin::end(g, m);
     let next = m.p().filter(|_| !m.ends.get());

@@ -1,6 +1,6 @@
 //! The last self-check: a goroutine that tries what per-goroutine thread-local storage must support.
 
-use crate::{m, p, sched};
+use crate::{m, p, population, sched};
 use gaggle_core::contract::{Runtime, SpawnOptions, entry};
 pub use gaggle_sys::glibc::Refusal;
 use gaggle_sys::glibc::require;
@@ -44,7 +44,7 @@ impl Probe {
         self.spin();
         let failure = self.0.recv().unwrap_or(Some("the probe goroutine died"));
         // It has reported and only ends; whoever counts goroutines next finds none.
-        while sched::live() != 0 {
+        while population::live() != 0 {
             gaggle_sys::call::yield_thread();
         }
         require("probe", failure.is_none(), || {
@@ -57,7 +57,7 @@ impl Probe {
     /// for it and want another.
     fn spin(&self) {
         let until = clock::now() + SPIN_NANOS_MAX;
-        let is_over = || sched::live() == 0 && m::any_idle();
+        let is_over = || population::live() == 0 && m::any_idle();
         while p::count() > 1 && !is_over() && clock::now() < until {
             arch::spin_pause();
         }
