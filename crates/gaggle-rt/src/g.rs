@@ -128,7 +128,7 @@ impl Wait {
 pub struct G {
     /// First, so that a `&Task` of this kind is a `&G`.
     pub task: Task,
-    /// Where it goes on when it does not run.
+    /// Where it goes on when it does not run; before it starts, where its entry lies, to be fetched ahead.
     pub stack_pointer: Word,
     /// Its FS base; before it starts, another's address or anything ([`Link::note_ahead`]).
     pub fs: Word,
@@ -274,7 +274,7 @@ impl G {
     }
 
     /// Begins to fetch what it touches first when it goes on: its innermost frames, and the beginning of
-    /// its thread's block of libc. Whatever it has become meanwhile, nothing is read for good.
+    /// its thread's block of libc; before it starts, its entry and what malloc gave out after. Whatever it has become meanwhile, nothing is read for good.
     pub fn prefetch_context(&self) {
         let (frames, block) = (self.stack_pointer.get(), self.fs.get());
         for line in 0..FRAME_LINES {
@@ -441,6 +441,8 @@ fn blank() -> G {
 
 /// Makes a record from the pool the goroutine that `options` describe.
 pub fn prepare(g: &'static G, options: SpawnOptions, entry: Entry, stack_class: u8, parent: u64) {
+    g.stack_pointer
+        .set(std::ptr::from_ref(&*entry).cast::<()>() as usize);
     g.entry.set(Some(entry));
     g.name.set(options.name);
     g.location.set(Some(options.location));
