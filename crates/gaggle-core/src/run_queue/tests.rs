@@ -12,6 +12,10 @@ impl Owned<'_> {
         // SAFETY: the calling thread is the owner; the nodes outlive the queue, each in one list.
         unsafe { self.0.push(self.1.at(number)) }.map(numbers)
     }
+    fn push_if_room(&self, number: usize) -> bool {
+        // SAFETY: as in `push`.
+        unsafe { self.0.push_if_room(self.1.at(number)) }
+    }
     fn push_next(&self, number: usize) -> Option<Vec<usize>> {
         // SAFETY: as in `push`.
         unsafe { self.0.push_next(self.1.at(number)) }.map(numbers)
@@ -67,6 +71,21 @@ fn a_full_ring_gives_its_older_half_and_the_item_back() {
     assert_eq!(overflow, (0..128).chain([256]).collect::<Vec<_>>());
     assert_eq!(owner.push(257), None);
     assert_eq!(owner.drain(), (128..256).chain([257]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_ring_takes_no_more_where_only_room_is_asked_for() {
+    let nodes = Nodes::new(258);
+    let queue = RunQueue::starting_at(u32::MAX - 100, true);
+    let owner = Owned(&queue, &nodes);
+    for number in 0..256 {
+        assert!(owner.push_if_room(number));
+    }
+    assert!(!owner.push_if_room(256));
+    assert_eq!(queue.len(), 256);
+    assert_eq!(owner.pop(), Some((0, false)));
+    assert!(owner.push_if_room(257));
+    assert_eq!(owner.drain(), (1..256).chain([257]).collect::<Vec<_>>());
 }
 
 #[test]
