@@ -27,7 +27,9 @@
 mod queue;
 mod taking;
 
-use super::contention::{HANDED_OVER, PARKED, STARVING, TRY_AGAIN, WOKEN, is_starving, take_slow};
+use super::contention::{
+    Backoff, HANDED_OVER, PARKED, STARVING, TRY_AGAIN, WOKEN, is_starving, take_slow,
+};
 use super::limit::{Ended, Limit};
 use crate::contract::Runtime;
 use crate::select_lock::Guarded;
@@ -206,14 +208,28 @@ impl<R: Runtime> RawRwLock<R> {
     #[inline]
     fn try_take(&self, want: Want) -> bool {
         // Relaxed: the exchange decides.
-        let mut word = self.word.load(Ordering::Relaxed);
-        while let Some(new) = taken(word, want, false) {
-            match self.exchange(word, new) {
-                Ok(()) => return true,
-                Err(current) => word = current,
+        let word = self.word.load(Ordering::Relaxed);
+        let Some(new) = taken(word, want, false) else {
+            return false;
+        };
+        self.exchange(word, new).is_ok() || self.try_take_from_others(want)
+    }
+
+    /// As `try_take`, after others changed the word in between.
+    #[cold]
+    fn try_take_from_others(&self, want: Want) -> bool {
+        let mut backoff = Backoff::new::<R>();
+        loop {
+            backoff.pass();
+            // Relaxed: as in `try_take`.
+            let word = self.word.load(Ordering::Relaxed);
+            let Some(new) = taken(word, want, false) else {
+                return false;
+            };
+            if self.exchange(word, new).is_ok() {
+                return true;
             }
         }
-        false
     }
 
     /// Changes the word from `old` to `new`; fails spuriously too.
