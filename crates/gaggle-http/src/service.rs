@@ -115,8 +115,7 @@ pub(crate) async fn answer_blocking<H>(
 where
     H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
 {
-    wire.begin_body();
-    let scope = exchange.begin_with(wire.take_spare());
+    let scope = exchange.begin_with(wire.begin_body());
     let (head, body) = request.into_parts();
     let outcome = match collect(&wire, body, exchange.settings.body_bytes_max).await {
         Err(status) => Err(status),
@@ -135,8 +134,7 @@ pub(crate) fn answer_at_once<H>(
 where
     H: Fn(&Context, Request<Bytes>) -> Response<Bytes>,
 {
-    wire.begin_body();
-    let scope = exchange.begin_with(wire.take_spare());
+    let scope = exchange.begin_with(wire.begin_body());
     let outcome = call(handler, &scope, request.map(|_| Bytes::new()));
     response_of(wire, scope, outcome)
 }
@@ -218,8 +216,7 @@ pub(crate) async fn answer_service<S, B>(
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
 {
-    wire.begin_body();
-    let scope = exchange.begin_with(wire.take_spare());
+    let scope = exchange.begin_with(wire.begin_body());
     if is_over(request.body(), exchange.settings.body_bytes_max) {
         wire.refuse();
         return outgoing(wire, scope, Err(StatusCode::PAYLOAD_TOO_LARGE));

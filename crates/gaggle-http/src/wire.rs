@@ -133,9 +133,10 @@ impl Wire {
         }))
     }
 
-    /// A head was whole: what is read from here on is its body.
-    pub(crate) fn begin_body(&self) {
+    /// A head was whole: what is read from here on is its body. Answers what [`Wire::end_response`] was given.
+    pub(crate) fn begin_body(&self) -> Option<(Context, Cancel)> {
         self.phase.set(Phase::Body(None));
+        self.spare.take()
     }
 
     /// The response has been handed over in full: what is read from here on is the next head. `spare` is for
@@ -143,11 +144,6 @@ impl Wire {
     pub(crate) fn end_response(&self, spare: Option<(Context, Cancel)>) {
         self.phase.set(Phase::Idle);
         self.spare.set(spare);
-    }
-
-    /// What [`Wire::end_response`] was given.
-    pub(crate) fn take_spare(&self) -> Option<(Context, Cancel)> {
-        self.spare.take()
     }
 
     /// The request's body will not be read to its end.

@@ -129,8 +129,8 @@ impl Poller {
         self.take(events, -1)
     }
 
-    /// As [`Poller::wait`], until the clock ([`crate::clock::now`]) shows `deadline` at the latest; an event
-    /// of the timer says that it does. One thread at a time does this.
+    /// As [`Poller::wait`], until the clock ([`crate::clock::now`]) shows `deadline` at the latest
+    /// (`u64::MAX`: for ever); an event of the timer says that it does. One thread at a time does this.
     pub fn wait_until(&self, events: &mut [Event], deadline: u64) -> usize {
         // Relaxed (both): one thread at a time, and what hands that role on orders them.
         let set_for = self.set_for.load(Ordering::Relaxed);
