@@ -27,6 +27,7 @@ mod near;
 mod netpoll;
 mod options;
 mod overflow;
+mod own;
 mod p;
 mod pin;
 mod plain;

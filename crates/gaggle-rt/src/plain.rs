@@ -9,7 +9,7 @@
 
 use crate::blocking::in_long_call;
 use crate::g::G;
-use crate::sched;
+use crate::{own, sched};
 use gaggle_sys::signal;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ impl Plain {
         let g = sched::current();
         if g.is_some() {
             HIDDEN.set(g);
-            sched::set_current(None);
+            own::set_current(None);
         }
         Plain(g)
     }
@@ -43,7 +43,7 @@ impl Drop for Plain {
         // Relaxed: set by this thread, when it was forked.
         if self.0.is_some() && !IS_CHILD.load(Ordering::Relaxed) {
             HIDDEN.set(None);
-            sched::set_current(self.0);
+            own::set_current(self.0);
         }
     }
 }
@@ -63,7 +63,7 @@ pub fn in_child() {
         signal::set_mask(g.signal_mask());
     }
     HIDDEN.set(None);
-    sched::set_current(None);
+    own::set_current(None);
 }
 
 /// Whether this process is a child that was forked after the runtime started.

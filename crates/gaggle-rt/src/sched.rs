@@ -11,13 +11,15 @@
 //! - W3: between publishing its wait and leaving its stack a goroutine does nothing that can block.
 //! - W4: after a switch, the first thing the arriving context does is [`arrive`]: it clears `on` of
 //!   the goroutine that was left, or puts an ended one back into the pools.
-//! - W5: a goroutine's thread-local storage names it and the M that runs it ([`Own`]). The first is written
+//! - W5: a goroutine's thread-local storage names it and the M that runs it ([`crate::own`]). The first is written
 //!   before it first runs, the second in [`prepare`], whenever it is about to run on another M than before.
 
 use crate::find_work;
 use crate::g::{self, G};
 use crate::hold;
 use crate::m::{self, M};
+use crate::own::{self, processor_of_caller};
+pub use crate::own::{current, machine_of_caller};
 use crate::p::{self, P};
 use crate::pin;
 use crate::plain;
@@ -32,83 +34,9 @@ use gaggle_core::contract::{Entry, NEVER, Nanos, SpawnOptions, WaitReason};
 use gaggle_core::injector::Batch;
 use gaggle_core::task::Ticket;
 use gaggle_sys::{arch, call, clock, glibc};
-use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// What a goroutine's thread-local storage says of it.
-struct Own {
-    /// The goroutine whose storage this is; constant for its life (W5).
-    g: Cell<Option<&'static G>>,
-    /// The M that runs it, which `on` says as well (G3): here the goroutine finds it by one load.
-    m: Cell<Option<&'static M>>,
-    /// The P that the M held when this was last asked; written by the goroutine itself.
-    p: Cell<Option<&'static P>>,
-}
-
-thread_local! {
-    /// W5; on other threads nothing.
-    static OWN: Own = const { Own { g: Cell::new(None), m: Cell::new(None), p: Cell::new(None) } };
-}
-
-/// The goroutine that runs the caller; `None` on an M's own stack and on foreign threads.
-#[inline(always)]
-pub fn current() -> Option<&'static G> {
-    OWN.with(|own| own.g.get())
-}
-
-/// Makes the caller no goroutine, or its own again ([`crate::plain`]).
-pub fn set_current(g: Option<&'static G>) {
-    OWN.with(|own| own.g.set(g));
-}
-
-/// The M that runs the calling goroutine, which is `g`.
-#[inline(always)]
-pub fn machine_of_caller(g: &'static G) -> &'static M {
-    OWN.with(|own| own.m.get()).unwrap_or_else(|| g.machine())
-}
-
-/// The P of `m`, which runs the calling goroutine in a section. As a rule it is the one that it was before: then
-/// what is read by way of it does not wait for `m`, and the switch comes the sooner.
-#[inline(always)]
-fn processor_of_caller(m: &'static M) -> Option<&'static P> {
-    let before = OWN.with(|own| own.p.get());
-    let now = m.p();
-    if std::ptr::eq(address(before), address(now)) {
-        before
-    } else {
-        note_processor(now)
-    }
-}
-
-fn address(p: Option<&'static P>) -> *const P {
-    p.map_or(std::ptr::null(), std::ptr::from_ref)
-}
-
-#[cold]
-#[inline(never)]
-fn note_processor(p: Option<&'static P>) -> Option<&'static P> {
-    OWN.with(|own| own.p.set(p));
-    p
-}
-
-/// The goroutine whose thread control block is at `fs`, which a `pthread_t` of a goroutine is.
-///
-/// # Safety
-/// `fs` is the FS base of a slot.
-pub unsafe fn owner_of_thread(fs: usize) -> Option<&'static G> {
-    // SAFETY: the place is in that block, which lives as long as its slot, for ever.
-    let cell = unsafe { &raw const (*own_of(fs)).g }.cast::<Option<&'static G>>();
-    // SAFETY: as above (W5). Its owner may change it at this moment, to none and back.
-    unsafe { cell.read_volatile() }
-}
-
-/// The place of [`OWN`] in the thread-local storage of the FS base `fs`: as far from it as in every thread.
-fn own_of(fs: usize) -> *const Own {
-    let address = OWN.with(|own| std::ptr::from_ref(own) as usize);
-    fs.wrapping_add(address.wrapping_sub(arch::fs_base())) as *const Own
-}
 
 static SWITCHES_TO_OTHER_M: AtomicU64 = AtomicU64::new(0);
 
@@ -272,8 +200,8 @@ fn start(p: &'static P, g: &'static G) {
     unsafe { slot.write_tls(template) };
     g.slot.set(Some(slot));
     g.fs.set(slot.fs(template));
-    // SAFETY: W5: its place in the block just written, which nobody else touches before it runs.
-    unsafe { (*own_of(g.fs.get())).g.set(Some(g)) };
+    // SAFETY: W5: the block just written, which nobody else touches before the goroutine runs.
+    unsafe { own::set_goroutine(g.fs.get(), g) };
     g.task.disarm(); // a timer's wait for its start
     let argument = std::ptr::from_ref(g).cast_mut().cast::<()>();
     // SAFETY: the stack under `top` is the slot's, writable, and belongs to this goroutine.
@@ -323,8 +251,8 @@ fn prepare(m: &'static M, g: &'static G) {
         start(m.processor(), g);
     }
     if g.last_m.get() != m.number {
-        // SAFETY: W5: its place in the block of a goroutine that does not run and is this M's to run.
-        unsafe { (*own_of(g.fs.get())).m.set(Some(m)) };
+        // SAFETY: W5: the block of a goroutine that does not run and is this M's to run.
+        unsafe { own::set_machine(g.fs.get(), m) };
         note_migration(m, g);
     }
 }

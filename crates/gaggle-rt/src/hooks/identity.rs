@@ -10,7 +10,7 @@
 use super::signal as signals;
 use crate::g::G;
 use crate::plain;
-use crate::{sched, slot, template};
+use crate::{own, sched, slot, template};
 use gaggle_sys::glibc::symbols::Real;
 use gaggle_sys::{arch, call, signal};
 use libc::{c_int, c_void, pthread_t, siginfo_t};
@@ -98,7 +98,7 @@ pub unsafe fn whose(thread: pthread_t) -> Whose {
         return Whose::Thread;
     }
     // SAFETY: the control block of a goroutine is that of a slot.
-    Whose::Other(unsafe { sched::owner_of_thread(thread as usize) })
+    Whose::Other(unsafe { own::owner_of_thread(thread as usize) })
 }
 
 /// Sends `signal`, with the value of `pthread_sigqueue` if there is one, to a goroutine; `None`: `thread` is none.
